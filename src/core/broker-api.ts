@@ -1,0 +1,55 @@
+// What the agent may ask of the broker: the verbs, their requests and their answers. The broker owns the table that
+// carries them out (broker/dispatch.ts) and re-checks each on its own side; the engine sees only this interface.
+
+import type { DiskName } from './names.js';
+import type { Holder, InventoryItem, Observation } from './observation.js';
+import type { StepEnd, StepKind } from './steps.js';
+import type { Access } from './verdict.js';
+import type { Leaf, Volume } from './volume.js';
+
+/** What is wrong on the host, found by the broker's own looking around. */
+export interface Finding {
+  readonly subject: string;
+  readonly severity: 'error' | 'warning';
+  readonly message: string;
+  /** A command, or a sentence, that mends it. */
+  readonly mend: string;
+}
+
+/** A disk inside a mounted volume. */
+export interface DiskFacts {
+  readonly state: 'absent' | 'regular' | 'link' | 'other';
+  /** Bytes; 0 unless regular. */
+  readonly size: number;
+}
+
+/**
+ * The broker, from the agent's side. Every call ends within `budgetMs` plus a short grace. Failures are FairleadErrors:
+ * `unavailable` when there is no broker, `permission-denied` when its policy refuses.
+ */
+export interface Broker {
+  /** The facts of one leaf. With `probe`, a probe begun after this call also gives its judgement. */
+  observe(volume: Volume, options: { readonly probe: Access | null; readonly budgetMs: number }): Promise<Observation>;
+  /** One effect. A lost reply or a dead broker ends it as `unknown`, never as an exception. */
+  step(volume: Volume, kind: StepKind, budgetMs: number): Promise<StepEnd>;
+  /**
+   * Works off whatever helper may still act on the leaf: `settled` when no helper is at work there any more (killed and
+   * waited for, unless the right mount is already there), else `acting`.
+   */
+  settle(volume: Volume, budgetMs: number): Promise<'settled' | 'acting'>;
+  disk(volume: Volume, name: DiskName, budgetMs: number): Promise<DiskFacts>;
+  holders(volume: Volume, budgetMs: number): Promise<readonly Holder[]>;
+  /** Every mount and leaf directory under the configured bases, and every unit of ours. */
+  inventory(budgetMs: number): Promise<Inventory>;
+  examine(budgetMs: number): Promise<readonly Finding[]>;
+  /** Calls the listener each time a connection to a broker has been made (again). */
+  onConnect(listener: () => void): void;
+}
+
+/** The world as it is found at start. */
+export interface Inventory {
+  readonly bootId: string;
+  readonly items: readonly InventoryItem[];
+  /** Leaves whose helper unit is still there. */
+  readonly units: readonly Leaf[];
+}

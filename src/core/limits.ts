@@ -1,0 +1,48 @@
+// Limits, deadlines and retries that are not settings: each a constant with its unit, all in one place.
+
+/** Bytes of an export, as text. The kernel's mount source and our frames are both far larger. */
+export const MAX_EXPORT_BYTES = 4096;
+/** Bytes of one path component (NAME_MAX). */
+export const MAX_NAME_BYTES = 255;
+/** Bytes of a consumer, kind included. */
+export const MAX_CONSUMER_BYTES = 255;
+/** Bytes of one frame between agent and broker, header excluded, in either direction. */
+export const MAX_FRAME_BYTES = 1_048_576;
+/** Requests in flight on one broker connection. */
+export const MAX_BROKER_REQUESTS = 1024;
+/** Helpers at work at the same time; more are refused as `resource-exhausted`, never queued behind hung ones. */
+export const MAX_HELPERS = 128;
+/** Bytes of a helper's output that are kept. */
+export const MAX_HELPER_OUTPUT_BYTES = 65_536;
+/** Milliseconds a killed unit gets to become empty before its volume counts as stuck. */
+export const KILL_GRACE_MS = 700;
+/** Milliseconds that a mount is waited for after its helper ended with success, at most (within the mount timeout). */
+export const APPEAR_TIMEOUT_MS = 10_000;
+/** Requests that may wait for one volume's lock. */
+export const MAX_LOCK_QUEUE = 1024;
+/** Milliseconds by which a reply may be later than its deadline. */
+export const REPLY_GRACE_MS = 1000;
+/** Default deadline of connect and disconnect, milliseconds. */
+export const DEFAULT_DEADLINE_MS = 120_000;
+/** Default deadline of everything else, milliseconds. */
+export const DEFAULT_SHORT_DEADLINE_MS = 10_000;
+/** The longest deadline a client may ask for, milliseconds. */
+export const MAX_DEADLINE_MS = 3_600_000;
+/** First and last pause between attempts to unmount a releasing mount or to settle a stuck one, milliseconds. */
+export const RETRY_FIRST_MS = 500;
+/** See {@link RETRY_FIRST_MS}. */
+export const RETRY_LAST_MS = 30_000;
+/** Jobs that may hang in one probe child at the same time (its thread pool has 64 threads). */
+export const MAX_JOBS_PER_PROBE_CHILD = 48;
+/** Probe children that may be left behind with stuck threads before new probes are refused as `resource-exhausted`. */
+export const MAX_LEAKED_PROBE_CHILDREN = 32;
+/** Bytes of an HTTP request body. */
+export const MAX_BODY_BYTES = 65_536;
+/** Connections open at the HTTP door. */
+export const MAX_HTTP_CONNECTIONS = 2048;
+/** Requests in progress at the HTTP door. */
+export const MAX_HTTP_REQUESTS = 1024;
+/** Milliseconds for a client to send a whole HTTP request. */
+export const HTTP_REQUEST_TIMEOUT_MS = 10_000;
+/** Milliseconds within which SIGTERM ends a process. */
+export const SHUTDOWN_MS = 8000;

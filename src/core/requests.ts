@@ -1,0 +1,123 @@
+// What a door may ask of the engine, and what it is told. Doors translate to and from these; they decide nothing.
+
+import type { Consumer, DiskName } from './names.js';
+import type { Finding } from './broker-api.js';
+import type { Holder } from './observation.js';
+import type { SetAsideRecord } from './records.js';
+import type { Step } from './steps.js';
+import type { Verdict } from './verdict.js';
+import type { Leaf, Volume } from './volume.js';
+
+/** Comes with every request. */
+export interface RequestContext {
+  /** Milliseconds from now within which the request must be answered. */
+  readonly deadlineMs: number;
+  /** Aborts when the client has gone away. */
+  readonly signal: AbortSignal;
+}
+
+export interface ConnectRequest {
+  readonly volume: Volume;
+  readonly disk: DiskName | null;
+  readonly consumer: Consumer;
+  readonly readOnly: boolean;
+}
+
+export interface ConnectReply {
+  /** The attachment's id. */
+  readonly attachment: string;
+  readonly leaf: Leaf;
+  readonly mountpoint: string;
+  /** The disk, or the mountpoint when no disk was named. */
+  readonly path: string;
+  readonly verdict: Verdict;
+  /** Was anything done? False when the attachment was there and its volume healthy. */
+  readonly changed: boolean;
+  /** For a disk: whether the file exists already. */
+  readonly disk?: 'present' | 'absent';
+  /** Things the caller should know: for instance that read-only is advisory here. */
+  readonly notes: readonly string[];
+}
+
+/** What a connect would do (`--dry-run`). */
+export interface ConnectPlan {
+  readonly leaf: Leaf;
+  readonly mountpoint: string;
+  readonly verdict: Verdict;
+  readonly steps: readonly Step[];
+}
+
+export interface DisconnectRequest {
+  readonly volume: Volume;
+  readonly disk: DiskName | null;
+  readonly consumer: Consumer;
+}
+
+/** What is true of the mount after a disconnect. */
+export type Outcome = 'released' | 'still-used' | 'busy' | 'hung' | 'not-connected';
+
+export interface DisconnectReply {
+  readonly outcome: Outcome;
+  /** Is the volume still mounted? */
+  readonly mounted: boolean;
+  readonly leaf: Leaf;
+  /** Consumers, and `hold:inherited` for a hold. */
+  readonly usedBy: readonly string[];
+  /** For `busy`: who keeps it. */
+  readonly holders: readonly Holder[];
+}
+
+export interface ValidateReply {
+  readonly verdict: Verdict;
+  readonly reason: string;
+  readonly leaf: Leaf;
+  readonly mountpoint: string;
+}
+
+/** `mounting`, `mounted`, `releasing` as recorded; `stuck`: an operation is not over; `foreign`, `vanished`: seen. */
+export type MountState = 'mounting' | 'mounted' | 'releasing' | 'stuck' | 'foreign' | 'vanished';
+
+export interface ListedMount {
+  readonly leaf: Leaf;
+  /** Null when a foreign mount cannot be named. */
+  readonly url: string | null;
+  readonly backend: string;
+  readonly mountpoint: string;
+  readonly state: MountState;
+  /** The last verdict, or null before the first. */
+  readonly verdict: Verdict | null;
+  /** Seconds since that verdict, or null. */
+  readonly verdictAge: number | null;
+  readonly attachments: readonly {
+    readonly id: string;
+    readonly consumer: Consumer;
+    readonly disk: DiskName | null;
+    readonly readOnly: boolean;
+    readonly since: string;
+  }[];
+  readonly hold: 'inherited' | null;
+  /** Processes that still hold a dead mount which has been replaced. */
+  readonly needsRestart: readonly Holder[];
+  /** The open operation, if one is in progress. */
+  readonly operation: { readonly kind: string; readonly step: string | null; readonly stuck: boolean } | null;
+}
+
+export interface ListReply {
+  readonly mounts: readonly ListedMount[];
+  readonly setAside: readonly SetAsideRecord[];
+  /** Whether a broker is connected now. */
+  readonly broker: 'connected' | 'absent';
+  /** `reconciling` until what was open at start has been worked off. */
+  readonly state: 'reconciling' | 'ready';
+}
+
+/** The engine, as doors see it. Every failure is a FairleadError from the closed list. */
+export interface Engine {
+  connect(request: ConnectRequest, context: RequestContext): Promise<ConnectReply>;
+  planConnect(request: ConnectRequest, context: RequestContext): Promise<ConnectPlan>;
+  disconnect(request: DisconnectRequest, context: RequestContext): Promise<DisconnectReply>;
+  validate(volume: Volume, context: RequestContext): Promise<ValidateReply>;
+  list(): ListReply;
+  liftHold(leaf: Leaf, context: RequestContext): Promise<{ readonly lifted: boolean }>;
+  examine(context: RequestContext): Promise<readonly Finding[]>;
+}

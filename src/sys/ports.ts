@@ -1,0 +1,171 @@
+// The boundary to the machine. Everything the broker does to the world goes through these interfaces and nothing else;
+// the real ones stand beside this file, the simulated ones in test/sim. No policy here: these do what they are told and
+// report what happened.
+//
+// Calls that return a value directly never wait for a filesystem server (they touch only the base's own filesystem and
+// the kernel's tables); calls that may wait are promises with a budget in milliseconds.
+
+import type { Hardening } from '../core/hardening.js';
+import type { MountEntry } from '../core/mountinfo.js';
+import type { Holder, LeafState, UnitState } from '../core/observation.js';
+import type { Access, ProbeFacts } from '../core/verdict.js';
+
+/** The mount table of the broker's own namespace. */
+export interface MountTable {
+  /** Mounts whose mount point is exactly `mountPoint`, bottom first. Always current: change notification is asked first. */
+  at(mountPoint: string): readonly MountEntry[];
+  /** All mounts strictly below `directory`. */
+  below(directory: string): readonly MountEntry[];
+}
+
+/** What is known of a directory on the way to a leaf. */
+export interface DirectoryFacts {
+  readonly path: string;
+  readonly kind: 'absent' | 'directory' | 'link' | 'other';
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits, including sticky. */
+  readonly mode: number;
+}
+
+/** Directories, always by handle below a base that was opened without following links (openat2, RESOLVE_NO_SYMLINKS). */
+export interface Directories {
+  /** Facts of `path` and of each of its parents up to `/`, the root first. */
+  chain(path: string): readonly DirectoryFacts[];
+  /** State of `<base>/<leaf>`; never asks a filesystem mounted there. */
+  leafState(base: string, leaf: string): LeafState;
+  /** mkdir 0700 whatever the umask; `exists` if anything is there. */
+  makeLeaf(base: string, leaf: string): 'made' | 'exists';
+  /** rmdir. */
+  removeLeaf(base: string, leaf: string): 'removed' | 'absent' | 'not-empty' | 'mounted' | 'not-a-directory';
+  /** Names in the base (leaf directories and strangers). */
+  list(base: string): readonly string[];
+}
+
+/** Mount calls that never wait for a server. Those that may (umount) go through a probe child. */
+export interface Mounts {
+  /**
+   * Sets the attributes on the topmost mount at the leaf, if its superblock is `dev` (identity is checked on the handle
+   * that is changed). `other` if something else is there now.
+   */
+  harden(base: string, leaf: string, dev: string, hardening: Hardening): 'hardened' | 'other' | 'not-mounted';
+  /**
+   * Binds the directory `source`, reached without following a link and below one of `roots`, to the leaf: openat2,
+   * open_tree clone, made private, hardened, move_mount onto the leaf's handle. `source-*` tell what is wrong with it.
+   */
+  bind(
+    source: string,
+    roots: readonly string[],
+    base: string,
+    leaf: string,
+    hardening: Hardening,
+  ): 'bound' | 'source-absent' | 'source-link' | 'source-not-a-directory' | 'source-outside' | 'leaf-changed';
+  /** st_dev and path within its filesystem of the directory `source`; null if it is not a directory any more. */
+  identify(source: string): { readonly dev: string; readonly root: string } | null;
+}
+
+/** How a helper is to be started. */
+export interface HelperSpec {
+  /** Unit name, made from the leaf; a second start under a name in use is refused by whoever keeps the units. */
+  readonly unit: string;
+  /** Absolute path; checked for owner and mode by {@link Units.start} on the very file that is executed. */
+  readonly program: string;
+  readonly args: readonly string[];
+  /** After this the unit's cgroup is killed. */
+  readonly budgetMs: number;
+}
+
+/** How a helper ended. Its daemon, if it left one, is not meant. */
+export type HelperEnd =
+  | { readonly end: 'exited'; readonly status: number; readonly output: string }
+  | { readonly end: 'signalled'; readonly signal: string; readonly output: string }
+  /** Its time was up. `emptied`: the unit's cgroup was killed and is empty. Else something in it may still act. */
+  | { readonly end: 'deadline'; readonly emptied: boolean; readonly output: string }
+  /** It was never started, and nothing happened. */
+  | {
+      readonly end: 'not-started';
+      readonly why: 'missing' | 'untrusted' | 'not-executable' | 'name-in-use' | 'not-ready' | 'failed';
+      readonly detail: string;
+    };
+
+/** Mount helpers in units (or cgroups) of their own, so that they inherit neither our lifetime nor our sandbox. */
+export interface Units {
+  /** The way helpers are started on this host now. Throws FairleadError `unavailable` while systemd starts up or shuts down. */
+  way(): Promise<'service' | 'scope' | 'session'>;
+  start(spec: HelperSpec): Promise<HelperEnd>;
+  state(unit: string): Promise<UnitState>;
+  /** Kills everything in the unit and waits until it is empty, at most `budgetMs`. */
+  kill(unit: string, budgetMs: number): Promise<'gone' | 'alive'>;
+  /** Names of units of ours that exist now, by prefix. */
+  list(prefix: string): Promise<readonly string[]>;
+}
+
+/** Work for a probe child. Anything that may hang on a filesystem server is one of these. */
+export type ProbeJob =
+  | {
+      readonly kind: 'probe';
+      readonly path: string;
+      readonly access: Access;
+      /** Extended attribute to look for, or null. */
+      readonly witness: string | null;
+    }
+  | { readonly kind: 'unmount'; readonly base: string; readonly leaf: string; readonly mode: 'plain' | 'detach' }
+  | { readonly kind: 'disk'; readonly path: string; readonly name: string };
+
+/** What a probe child answers. A job that hangs is never answered. */
+export type ProbeAnswer =
+  | { readonly kind: 'probe'; readonly facts: ProbeFacts }
+  /** `errno` null: done. EINVAL: not a mount point. EBUSY: busy. */
+  | { readonly kind: 'unmount'; readonly errno: string | null }
+  | {
+      readonly kind: 'disk';
+      readonly state: 'absent' | 'regular' | 'link' | 'other';
+      readonly size: number;
+    }
+  | { readonly kind: 'failed'; readonly errno: string };
+
+/** One child process that runs jobs on threads that may hang. */
+export interface ProbeChild {
+  readonly pid: number;
+  /** Answers come through `onAnswer`, in any order. */
+  post(id: number, job: ProbeJob): void;
+  onAnswer(listener: (id: number, answer: ProbeAnswer) => void): void;
+  onExit(listener: () => void): void;
+  /** SIGKILL; nobody waits for it. A child with a thread in D state stays until its server dies or is aborted. */
+  kill(): void;
+}
+
+/** Starts probe children. */
+export interface ProbeChildren {
+  /** `uid` 0: with the broker's own rights, which unmount jobs need. */
+  start(uid: number, gid: number): ProbeChild;
+}
+
+/** Who uses a mount. */
+export interface Processes {
+  /**
+   * Processes with a descriptor, working directory, root or mapping on the superblock `dev`, and namespaces other than
+   * ours that have a copy of it. Bounded in time; reads /proc only, never a mounted path.
+   */
+  holding(dev: string, mountPoint: string, excludePids: readonly number[]): Promise<readonly Holder[]>;
+}
+
+/** Time. Milliseconds, monotonic. */
+export interface Clock {
+  now(): number;
+  /** Resolves after `ms`, or early (no error) when the signal aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}
+
+/** Everything the broker may ask of the machine. */
+export interface Machine {
+  readonly table: MountTable;
+  readonly directories: Directories;
+  readonly mounts: Mounts;
+  readonly units: Units;
+  readonly probeChildren: ProbeChildren;
+  readonly processes: Processes;
+  readonly clock: Clock;
+  /** `/proc/sys/kernel/random/boot_id`. */
+  readonly bootId: string;
+}
