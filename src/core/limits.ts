@@ -4,12 +4,30 @@
 export const MAX_EXPORT_BYTES = 4096;
 /** Bytes of one path component (NAME_MAX). */
 export const MAX_NAME_BYTES = 255;
+/** Bytes of a path that comes from outside (PATH_MAX less its NUL). */
+export const MAX_PATH_BYTES = 4095;
+/** Registries in one export. */
+export const MAX_REGISTRIES = 32;
 /** Bytes of a consumer, kind included. */
 export const MAX_CONSUMER_BYTES = 255;
 /** Bytes of one frame between agent and broker, header excluded, in either direction. */
 export const MAX_FRAME_BYTES = 1_048_576;
 /** Requests in flight on one broker connection. */
 export const MAX_BROKER_REQUESTS = 1024;
+/** Milliseconds by which the broker's answer may come after a request's budget before the agent gives it up. */
+export const BROKER_REPLY_GRACE_MS = 250;
+/** Milliseconds a request waits for a connection to the broker before it is refused, at most (within its budget). */
+export const BROKER_PATIENCE_MS = 2000;
+/** Milliseconds that connecting to the broker and its `hello` may take. */
+export const BROKER_HELLO_MS = 2000;
+/** First and last pause between attempts to connect to the broker, milliseconds. */
+export const BROKER_PAUSE_FIRST_MS = 20;
+/** See {@link BROKER_PAUSE_FIRST_MS}. */
+export const BROKER_PAUSE_LAST_MS = 1000;
+/** Connections open at the broker. */
+export const MAX_BROKER_CONNECTIONS = 8;
+/** Bytes of replies that may wait for an agent that does not read; then the connection ends. */
+export const MAX_UNREAD_BYTES = 67_108_864;
 /** Helpers at work at the same time; more are refused as `resource-exhausted`, never queued behind hung ones. */
 export const MAX_HELPERS = 128;
 /** Bytes of a helper's output that are kept. */
@@ -36,6 +54,20 @@ export const RETRY_LAST_MS = 30_000;
 export const MAX_JOBS_PER_PROBE_CHILD = 48;
 /** Probe children that may be left behind with stuck threads before new probes are refused as `resource-exhausted`. */
 export const MAX_LEAKED_PROBE_CHILDREN = 32;
+/** Milliseconds a job may wait for a free thread before one more probe child is started. */
+export const PROBE_QUEUE_PATIENCE_MS = 20;
+/** Milliseconds a filesystem's daemon gets to end by itself after its mount is gone, before its unit is killed. */
+export const DAEMON_GRACE_MS = 2000;
+/** First and last pause between two looks at the mount table while something is waited for, milliseconds. */
+export const LOOK_FIRST_MS = 2;
+/** See {@link LOOK_FIRST_MS}. */
+export const LOOK_LAST_MS = 50;
+/** Mounts shown of one leaf: the topmost ones of a stack. */
+export const MAX_OBSERVED_MOUNTS = 64;
+/** Holders reported of one mount. */
+export const MAX_HOLDERS = 256;
+/** Bytes of items in one part of an inventory, as JSON. */
+export const INVENTORY_PART_BYTES = 262_144;
 /** Bytes of an HTTP request body. */
 export const MAX_BODY_BYTES = 65_536;
 /** Connections open at the HTTP door. */
