@@ -30,7 +30,10 @@ export function parseDecimal(text: unknown, field: string, range: Range): number
 
 /** A TCP port, 1 to 65535, from text. */
 export function parsePort(text: unknown, field: string): number {
-  return parseDecimal(text, field, { min: 1, max: 65_535 });
+  if (typeof text !== 'string' || !DECIMAL.test(text) || Number(text) < 1 || Number(text) > 65_535) {
+    throw refusal(field, 'must give a port as a whole number from 1 to 65535');
+  }
+  return Number(text);
 }
 
 /**

@@ -1,0 +1,58 @@
+// Local: a directory of this host as a volume (`local:///srv/pool/name`), bound to its leaf. For tests, single machines
+// and pools that something else keeps mounted. No helper takes part.
+
+import { FairleadError } from '../core/errors.js';
+import type { MountEntry } from '../core/mountinfo.js';
+import { isBelow, parseAbsolutePath } from '../core/paths.js';
+import { refusal } from '../core/text.js';
+import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
+import type { Export, Volume } from '../core/volume.js';
+import type { Backend, LocalSettings, MountWay, SourceIdentity } from './backend.js';
+import { explainHelper } from './helper-failure.js';
+import { judgeFacts } from './judgement.js';
+
+/** See the file's head. */
+export const local: Backend<'local'> = {
+  name: 'local',
+  identifiedBySource: true,
+  witness: null,
+
+  parseExport(text: string, field: string): Export {
+    const path = parseAbsolutePath(text, field);
+    // They mean something in other URLs and nothing here: refused rather than taken for part of a name.
+    if (/[?#%\\]/.test(path)) throw refusal(field, 'must not contain ? # % or a backslash in a local volume');
+    return path as string as Export;
+  },
+
+  authorise(volume: Volume, settings: LocalSettings): void {
+    if (settings.roots.some((root) => isBelow(volume.export, root))) return;
+    throw new FairleadError(
+      'permission-denied',
+      'url names a directory that is not below one of the roots; an operator can add one to backend.local.roots.',
+      { field: 'url', leaf: volume.leaf },
+    );
+  },
+
+  mountWay(volume: Volume, settings: LocalSettings): MountWay {
+    return { way: 'bind', source: volume.export, roots: settings.roots };
+  },
+
+  unmountCommand(): null {
+    return null;
+  },
+
+  recognises(entry: MountEntry, _volume: Volume, source: SourceIdentity | null): boolean {
+    return source !== null && entry.dev === source.dev && entry.root === source.root;
+  },
+
+  /** The table shows the path within the filesystem, which does not tell the path on the host. */
+  candidateExports(): readonly Export[] {
+    return [];
+  },
+
+  judge(facts: ProbeFacts, access: Access): Judgement {
+    return judgeFacts(facts, access);
+  },
+
+  explainFailure: explainHelper,
+};
