@@ -42,8 +42,10 @@ export interface Broker {
   /** Every mount and leaf directory under the configured bases, and every unit of ours. */
   inventory(budgetMs: number): Promise<Inventory>;
   examine(budgetMs: number): Promise<readonly Finding[]>;
-  /** Calls the listener each time a connection to a broker has been made (again). */
-  onConnect(listener: () => void): void;
+  /** Calls the listener each time a connection to a broker has been made (again), until the returned function is called. */
+  onConnect(listener: () => void): () => void;
+  /** Whether a broker is connected now. */
+  readonly connected: boolean;
 }
 
 /** The world as it is found at start. */

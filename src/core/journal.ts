@@ -2,40 +2,33 @@
 // `reach` does nothing in production. In an isolated set-up (`isolated = true`) the environment may name a point at
 // which the process kills itself with SIGKILL; a test run that never hits one of these points has failed.
 
-/** Points in the agent. `X.before`: journaled as begun, not yet asked for. `X.after`: its end is known, not yet journaled. */
+/**
+ * Points in the agent. `step.X.before`: journaled as begun, not yet asked for. `step.X.after`: its end is known, not yet
+ * journaled. The others: the commit that the name speaks of has just become durable, or is just about to be asked for.
+ */
 export const AGENT_POINTS = [
   'connect.planned',
   'connect.journaled',
-  'connect.make-leaf.before',
-  'connect.make-leaf.after',
-  'connect.mount.before',
-  'connect.mount.after',
-  'connect.harden.before',
-  'connect.harden.after',
   'connect.verified',
   'connect.recorded',
-  'connect.attached',
-  'undo.unmount.before',
-  'undo.unmount.after',
-  'undo.remove-leaf.before',
-  'undo.remove-leaf.after',
+  'undo.begun',
   'disconnect.recorded',
-  'release.unmount.before',
-  'release.unmount.after',
-  'release.remove-leaf.before',
-  'release.remove-leaf.after',
   'release.verified',
   'release.closed',
   'recover.journaled',
-  'recover.unmount.before',
-  'recover.unmount.after',
-  'recover.detach-dead.before',
-  'recover.detach-dead.after',
-  'recover.mount.before',
-  'recover.mount.after',
-  'recover.harden.before',
-  'recover.harden.after',
-  'recover.recorded',
+  'recover.verified',
+  'step.make-leaf.before',
+  'step.make-leaf.after',
+  'step.mount.before',
+  'step.mount.after',
+  'step.harden.before',
+  'step.harden.after',
+  'step.unmount.before',
+  'step.unmount.after',
+  'step.detach-dead.before',
+  'step.detach-dead.after',
+  'step.remove-leaf.before',
+  'step.remove-leaf.after',
 ] as const;
 
 /** Points in the broker. `X.done`: the effect is in the world and the reply has not been sent. */

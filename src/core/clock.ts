@@ -1,0 +1,10 @@
+// Time, as a port: the core and the engine have no clock of their own.
+
+/** Milliseconds, monotonic. */
+export interface Clock {
+  now(): number;
+  /** ISO 8601 wall-clock time, for people only: never compared. */
+  date(): string;
+  /** Resolves after `ms`, or early (no error) when the signal aborts. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+}

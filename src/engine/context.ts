@@ -1,0 +1,94 @@
+// What every part of the engine works with: the ports, the state, the locks, and the few things they all do.
+
+import { FairleadError } from '../core/errors.js';
+import type { Observation } from '../core/observation.js';
+import type { Change } from '../core/records.js';
+import type { Access, Verdict } from '../core/verdict.js';
+import type { Leaf, Volume } from '../core/volume.js';
+import { Locks } from './locks.js';
+import { State } from './state.js';
+import type { EnginePorts } from './ports.js';
+
+/** The engine's parts, shared by its rooms. */
+export class Context {
+  readonly ports: EnginePorts;
+  readonly state = new State();
+  readonly locks: Locks;
+  /** Aborts when the engine stops; nothing new is begun after that. */
+  readonly stopping = new AbortController();
+  readonly #working = new Set<Promise<unknown>>();
+
+  constructor(ports: EnginePorts) {
+    this.ports = ports;
+    this.locks = new Locks(ports.clock);
+  }
+
+  /** Makes changes durable, then true in memory. */
+  async commit(changes: readonly Change[]): Promise<void> {
+    if (changes.length === 0) return;
+    await this.ports.ledger.commit(changes);
+    this.state.apply(changes);
+  }
+
+  /** Looks at a leaf, with a fresh probe where asked for, and remembers what was seen. */
+  async observe(volume: Volume, probe: Access | null, budgetMs: number): Promise<Observation> {
+    const observation = await this.ports.broker.observe(volume, { probe, budgetMs });
+    this.note(observation);
+    return observation;
+  }
+
+  /** Remembers what was seen, for `ls`. */
+  note(observation: Observation): void {
+    const { leaf } = observation;
+    if (!this.state.mounts.has(leaf)) return;
+    const sight = this.state.sightOf(leaf);
+    sight.vanished = !observation.mounts.some((mount) => mount.recognised);
+    const verdict = verdictOf(observation);
+    if (verdict === null) return;
+    sight.verdict = verdict;
+    sight.verdictAt = this.ports.clock.now();
+  }
+
+  /** Throws `unavailable` once the engine is stopping. */
+  checkRunning(): void {
+    if (this.stopping.signal.aborted) {
+      throw new FairleadError('unavailable', 'The agent is stopping. Try again when it is back.');
+    }
+  }
+
+  /** Keeps count of work that outlives its request, so that a stop can wait for it. */
+  async track<T>(work: Promise<T>): Promise<T> {
+    this.#working.add(work);
+    try {
+      return await work;
+    } finally {
+      this.#working.delete(work);
+    }
+  }
+
+  /** Waits until all tracked work is over, or the time is up. */
+  async drain(ms: number): Promise<void> {
+    const timer = new AbortController();
+    await Promise.race([Promise.allSettled([...this.#working]), this.ports.clock.sleep(ms, timer.signal)]);
+    timer.abort();
+  }
+
+  /** Shows that the operation on a leaf cannot go on for now, to `ls` and to whoever waits. */
+  setStuck(leaf: Leaf, error: FairleadError): void {
+    this.state.sightOf(leaf).stuck = true;
+    this.locks.setStuck(leaf, error);
+  }
+
+  /** The operation goes on. */
+  clearStuck(leaf: Leaf): void {
+    this.state.sightOf(leaf).stuck = false;
+    this.locks.clearStuck(leaf);
+  }
+}
+
+/** The verdict of an observation: from the table alone where that decides, from the probe otherwise; null if not probed. */
+export function verdictOf(observation: Observation): Verdict | null {
+  const top = observation.mounts.at(-1);
+  if (top !== undefined) return top.recognised ? (observation.judgement?.verdict ?? null) : 'foreign';
+  return observation.directory === 'absent' || observation.directory === 'empty' ? 'absent' : 'foreign';
+}

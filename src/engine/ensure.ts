@@ -1,0 +1,100 @@
+// Brings a volume to where it can be used: observe, plan, carry out, observe again, until the plan says `ready`. Used by
+// connect and by the restoring of mounts that have users.
+
+import { errorFromBody, FairleadError } from '../core/errors.js';
+import { planConnect, topmost } from '../core/plan.js';
+import type { Holder, Observation } from '../core/observation.js';
+import type { Change } from '../core/records.js';
+import type { Access } from '../core/verdict.js';
+import type { Volume } from '../core/volume.js';
+import type { Context } from './context.js';
+import type { Deadline } from './deadline.js';
+import type { Exchange } from './exchange.js';
+import { carryOut } from './execute.js';
+import { settle } from './settle.js';
+
+/** How often a plan may be made anew because the world changed under it. */
+const MAX_PLANS = 4;
+
+/** What was found and done. */
+export interface Ensured {
+  readonly observation: Observation;
+  /** Whether any step was carried out. */
+  readonly changed: boolean;
+  /** The right volume was mounted before we did anything. */
+  readonly foundMounted: boolean;
+}
+
+/**
+ * Resolves with the volume mounted, hardened, probed and usable for `access`. Rejects with what stands in the way; an
+ * operation that was begun is then still open, and the caller decides what becomes of it. The caller holds the lock.
+ */
+export async function ensureUsable(
+  context: Context,
+  volume: Volume,
+  access: Access,
+  deadline: Deadline,
+  exchange: Pick<Exchange<unknown>, 'isAnswered' | 'failing'>,
+): Promise<Ensured> {
+  let changed = false;
+  let foundMounted: boolean | null = null;
+  for (let plans = 0; plans < MAX_PLANS; plans++) {
+    const observation = await context.observe(volume, access, deadline.remaining);
+    foundMounted ??= topmost(observation)?.recognised === true;
+    const plan = planConnect(observation, access);
+    if (plan.kind === 'refuse') throw plan.error;
+    if (plan.kind === 'ready') return { observation, changed, foundMounted };
+    if (deadline.isOver() || exchange.isAnswered()) throw lateError(volume);
+    if (plan.kind === 'connect') context.ports.reach('connect.planned');
+    const holders = plan.kind === 'recover' ? await holdersOf(context, volume, deadline) : [];
+    const kind = hasUsers(context, volume) ? 'recover' : plan.kind;
+    changed = true;
+    const ended = await carryOut(context, kind, volume, plan.steps, deadline, opening(context, volume));
+    if (holders.length > 0) context.state.sightOf(volume.leaf).needsRestart = holders;
+    if (ended.end === 'done') continue;
+    const error = errorFromBody(ended.error);
+    if (ended.end === 'refused') throw error;
+    exchange.failing(error);
+    await settle(context, volume);
+    if (deadline.isOver() || exchange.isAnswered()) throw error;
+  }
+  throw new FairleadError(
+    'unhealthy',
+    'The volume did not stay mounted. Look at the log of its mount helper, then try again.',
+    {
+      leaf: volume.leaf,
+    },
+  );
+}
+
+function hasUsers(context: Context, volume: Volume): boolean {
+  return context.state.attachmentsOf(volume.leaf).length > 0;
+}
+
+/** A mount's record is written with the journal's first entry, so that no effect is ever without one. */
+function opening(context: Context, volume: Volume): readonly Change[] {
+  if (context.state.mounts.has(volume.leaf)) return [];
+  const { bootId } = context.ports.settings;
+  return [{ kind: 'put-mount', mount: { volume, state: 'mounting', bootId } }];
+}
+
+/** Who will have to be restarted once a dead mount has been replaced under them. Not knowing must not stop the recovery. */
+async function holdersOf(context: Context, volume: Volume, deadline: Deadline): Promise<readonly Holder[]> {
+  try {
+    return await context.ports.broker.holders(volume, deadline.remaining);
+  } catch (error) {
+    if (!(error instanceof FairleadError)) throw error;
+    context.ports.log.warn('holders-unknown', { leaf: volume.leaf, code: error.code });
+    return [];
+  }
+}
+
+function lateError(volume: Volume): FairleadError {
+  return new FairleadError(
+    'deadline-exceeded',
+    'The deadline passed before the volume could be mounted. Try again with a longer --timeout.',
+    {
+      leaf: volume.leaf,
+    },
+  );
+}

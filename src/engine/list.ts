@@ -1,0 +1,59 @@
+// What `ls` shows: the records, and what was last seen. Asks nobody and waits for nothing, so it answers whatever hangs.
+
+import type { ListedMount, ListReply, MountState } from '../core/requests.js';
+import type { LedgerSnapshot } from '../core/records.js';
+import type { Context } from './context.js';
+import type { Leaf } from '../core/volume.js';
+
+/** Everything that is recorded or known to lie under the mount bases. */
+export function list(context: Context, setAside: LedgerSnapshot['setAside'], reconciled: boolean): ListReply {
+  const { state, ports } = context;
+  const mounts = [...state.mounts.keys()].map((leaf) => listed(context, leaf));
+  const strangers = [...state.strangers.values()].map((stranger): ListedMount => ({
+    leaf: stranger.leaf,
+    url: null,
+    backend: stranger.backend,
+    mountpoint: stranger.mountpoint,
+    state: 'foreign',
+    verdict: 'foreign',
+    verdictAge: null,
+    attachments: [],
+    hold: null,
+    needsRestart: [],
+    operation: null,
+  }));
+  return {
+    mounts: [...mounts, ...strangers].sort((left, right) => (left.leaf < right.leaf ? -1 : 1)),
+    setAside,
+    broker: ports.broker.connected ? 'connected' : 'absent',
+    state: reconciled ? 'ready' : 'reconciling',
+  };
+}
+
+function listed(context: Context, leaf: Leaf): ListedMount {
+  const { state, ports } = context;
+  const record = state.mounts.get(leaf);
+  if (record === undefined) throw new Error('a listed mount has a record');
+  const sight = state.sightOf(leaf);
+  const operation = state.operations.get(leaf);
+  const shown: MountState = sight.stuck
+    ? 'stuck'
+    : sight.vanished && record.state === 'mounted'
+      ? 'vanished'
+      : record.state;
+  return {
+    leaf,
+    url: record.volume.url,
+    backend: record.volume.backend,
+    mountpoint: ports.settings.mountpointOf(record.volume),
+    state: shown,
+    verdict: sight.verdict,
+    verdictAge: sight.verdict === null ? null : Math.round((ports.clock.now() - sight.verdictAt) / 100) / 10,
+    attachments: state
+      .attachmentsOf(leaf)
+      .map(({ id, consumer, disk, readOnly, since }) => ({ id, consumer, disk, readOnly, since })),
+    hold: state.holds.get(leaf)?.reason ?? null,
+    needsRestart: sight.needsRestart,
+    operation: operation === undefined ? null : { kind: operation.kind, step: sight.step, stuck: sight.stuck },
+  };
+}

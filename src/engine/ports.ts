@@ -1,0 +1,43 @@
+// What the engine needs from outside, and nothing else: it sees the world only through these, so that a simulation can
+// stand in for all of it.
+
+import type { Broker } from '../core/broker-api.js';
+import type { Clock } from '../core/clock.js';
+import type { AgentPoint, Reach } from '../core/journal.js';
+import type { Ledger } from '../core/records.js';
+import type { Volume } from '../core/volume.js';
+
+/** Unguessable names. */
+export interface Random {
+  /** A fresh identifier: 32 lower-case hex digits. */
+  id(): string;
+}
+
+/** Events for the log. Fields never hold an export or a volume's name; a mount is named by its leaf. */
+export interface EventLog {
+  info(event: string, fields: Readonly<Record<string, unknown>>): void;
+  warn(event: string, fields: Readonly<Record<string, unknown>>): void;
+}
+
+/** What the configuration says that the engine must know. */
+export interface EngineSettings {
+  /** Throws `permission-denied` for a volume that this host does not allow. */
+  authorise(volume: Volume): void;
+  mountpointOf(volume: Volume): string;
+  /** The volume of a URL from an inventory. */
+  parseVolume(url: string): Volume;
+  readonly onVanish: 'report' | 'remount';
+  /** The kernel boot that is running. */
+  readonly bootId: string;
+}
+
+/** The engine's whole surroundings. */
+export interface EnginePorts {
+  readonly broker: Broker;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: EventLog;
+  readonly settings: EngineSettings;
+  readonly reach: Reach<AgentPoint>;
+}
