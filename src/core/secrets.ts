@@ -59,7 +59,7 @@ function withoutNames(text: string, hidden: readonly string[]): string {
   const names = [...new Set(hidden)].filter((name) => name !== '').sort((one, other) => other.length - one.length);
   if (names.length === 0) return text;
   const patterns = names.map((name) => {
-    const literal = name.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
+    const literal = name.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
     return name.length >= LONG_NAME ? literal : `(?<![\\p{L}\\p{N}])${literal}(?![\\p{L}\\p{N}])`;
   });
   return text.replace(new RegExp(patterns.join('|'), 'giu'), HIDDEN);
