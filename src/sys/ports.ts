@@ -5,10 +5,13 @@
 // Calls that return a value directly never wait for a filesystem server (they touch only the base's own filesystem and
 // the kernel's tables); calls that may wait are promises with a budget in milliseconds.
 
+import type { Clock } from '../core/clock.js';
 import type { Hardening } from '../core/hardening.js';
 import type { MountEntry } from '../core/mountinfo.js';
 import type { Holder, LeafState, UnitState } from '../core/observation.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
+
+export type { Clock };
 
 /** The mount table of the broker's own namespace. */
 export interface MountTable {
@@ -148,13 +151,6 @@ export interface Processes {
    * ours that have a copy of it. Bounded in time; reads /proc only, never a mounted path.
    */
   holding(dev: string, mountPoint: string, excludePids: readonly number[]): Promise<readonly Holder[]>;
-}
-
-/** Time. Milliseconds, monotonic. */
-export interface Clock {
-  now(): number;
-  /** Resolves after `ms`, or early (no error) when the signal aborts. */
-  sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
 /** Everything the broker may ask of the machine. */

@@ -1,0 +1,144 @@
+// Files and directories by handle: openat2, statx and their kin. A handle is an O_PATH descriptor unless it says
+// otherwise: a name for a file that opens nothing, so it does not wait for a filesystem server (open(2)). No policy here.
+
+import { closeSync, constants } from 'node:fs';
+import { errnoOf } from './errors.js';
+import { BUFFER, foreign, foreignAsync, INT, SIZE, systemCall, TEXT, UINT } from './foreign.js';
+
+/** An open descriptor that is closed when its scope ends (`using`). */
+export class Handle implements Disposable {
+  readonly fd: number;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  /** The handle as a path, for calls that take no descriptor (proc(5), /proc/PID/fd). */
+  get path(): string {
+    return `/proc/self/fd/${this.fd}`;
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.fd);
+  }
+}
+
+/** Flags of open(2) that Node does not name; the same on x86-64 and AArch64. */
+const O_PATH = 0o10000000;
+const O_CLOEXEC = 0o2000000;
+// These differ between architectures, and Node knows them.
+const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
+
+/** How openat2(2) may walk. The first three are always wanted together with NO_MAGICLINKS. */
+const RESOLVE = { NO_XDEV: 0x01, NO_MAGICLINKS: 0x02, NO_SYMLINKS: 0x04, BENEATH: 0x08 } as const;
+
+/** What is to be opened. */
+export type OpenKind =
+  /** A handle on a directory. */
+  | 'directory'
+  /** A handle on whatever is there; on the link itself if it is one. */
+  | 'anything'
+  /** A directory, open for reading its names: this does ask the filesystem it is on. */
+  | 'names';
+
+/** How far the walk may go. No walk follows a symbolic link, except that `anything` hands out a final one. */
+export type Walk =
+  /** Anywhere. */
+  | 'anywhere'
+  /** Not above the starting directory. */
+  | 'beneath'
+  /** Nor onto another mount. */
+  | 'same-mount';
+
+const OPEN_FLAGS: Readonly<Record<OpenKind, number>> = {
+  directory: O_PATH | O_DIRECTORY | O_CLOEXEC,
+  anything: O_PATH | O_NOFOLLOW | O_CLOEXEC,
+  names: O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+};
+const WALK_FLAGS: Readonly<Record<Walk, number>> = {
+  anywhere: RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS,
+  beneath: RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.BENEATH,
+  'same-mount': RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS | RESOLVE.BENEATH | RESOLVE.NO_XDEV,
+};
+
+const AT_FDCWD = -100;
+/** openat2(2) answers EAGAIN when a rename raced with a walk that must stay beneath. */
+const OPEN_ATTEMPTS = 64;
+
+const openat2 = systemCall('openat2', 437, [INT, TEXT, BUFFER, SIZE]);
+
+/**
+ * Opens `path` from `directory` (null: an absolute path, by walk `anywhere`). Throws SystemCallError: ENOENT, ELOOP (a
+ * link in the way), ENOTDIR, EXDEV (the walk would have left its bounds).
+ */
+export function openAt(directory: Handle | null, path: string, kind: OpenKind, walk: Walk): Handle {
+  // struct open_how: u64 flags, mode, resolve.
+  const how = Buffer.alloc(24);
+  how.writeBigUInt64LE(BigInt(OPEN_FLAGS[kind]), 0);
+  how.writeBigUInt64LE(BigInt(WALK_FLAGS[walk]), 16);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return new Handle(openat2(directory?.fd ?? AT_FDCWD, path, how, how.length));
+    } catch (error) {
+      const errno = errnoOf(error);
+      if ((errno !== 'EAGAIN' && errno !== 'EINTR') || attempt === OPEN_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** What statx(2) says without asking a filesystem server. */
+export interface Facts {
+  /** As in mountinfo (STATX_MNT_ID, Linux 5.8). It stays this mount's own for as long as the handle is open. */
+  readonly mountId: number;
+  readonly kind: 'directory' | 'regular' | 'link' | 'other';
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits with set-id and sticky. */
+  readonly mode: number;
+  readonly inode: bigint;
+  /** `major:minor` of st_dev. Not on every filesystem that of mountinfo (btrfs subvolumes differ). */
+  readonly dev: string;
+}
+
+const statx = foreign('statx', [INT, TEXT, INT, UINT, BUFFER]);
+const AT_EMPTY_PATH = 0x1000;
+/** Attributes as they are cached: no server is asked. */
+const AT_STATX_DONT_SYNC = 0x4000;
+const STATX_BASIC_STATS = 0x7ff;
+const STATX_MNT_ID = 0x1000;
+const KINDS: Readonly<Record<number, Facts['kind']>> = { 0o040000: 'directory', 0o100000: 'regular', 0o120000: 'link' };
+
+/** Facts of an open handle, from the kernel's cache only. On a mounted network filesystem all but `mountId` may be old. */
+export function factsOf(handle: Handle): Facts {
+  const into = Buffer.alloc(256);
+  statx(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID, into);
+  const mode = into.readUInt16LE(28);
+  return {
+    mountId: Number(into.readBigUInt64LE(144)),
+    kind: KINDS[mode & 0o170000] ?? 'other',
+    uid: into.readUInt32LE(20),
+    gid: into.readUInt32LE(24),
+    mode: mode & 0o7777,
+    inode: into.readBigUInt64LE(32),
+    dev: `${into.readUInt32LE(136)}:${into.readUInt32LE(140)}`,
+  };
+}
+
+const mkdirat = foreign('mkdirat', [INT, TEXT, UINT]);
+/** mkdir of a name in a directory: mkdirat(2). The process's umask applies. */
+export function makeDirectoryAt(directory: Handle, name: string, mode: number): void {
+  mkdirat(directory.fd, name, mode);
+}
+
+const unlinkat = foreign('unlinkat', [INT, TEXT, INT]);
+const AT_REMOVEDIR = 0x200;
+/** rmdir of a name in a directory: unlinkat(2). */
+export function removeDirectoryAt(directory: Handle, name: string): void {
+  unlinkat(directory.fd, name, AT_REMOVEDIR);
+}
+
+const lgetxattr = foreignAsync('lgetxattr', [TEXT, TEXT, BUFFER, SIZE]);
+/** Bytes of an extended attribute's value; rejects with ENODATA or ENOTSUP where there is none. May hang: it asks the server. */
+export function attributeLength(path: string, name: string): Promise<number> {
+  return lgetxattr(path, name, null, 0);
+}

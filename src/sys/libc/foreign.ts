@@ -1,0 +1,83 @@
+// The one door to libc: declares a foreign function once, with fixed types, and turns its failures into errors. Only the
+// files beside this one may import it, and only this one imports the FFI library.
+
+import koffi from 'koffi';
+import { SystemCallError } from './errors.js';
+
+const libc = koffi.load(null);
+
+/** A C type as an argument, with the JavaScript value that stands for it. */
+interface Type<Value> {
+  readonly c: string;
+  /** Only for the type checker. */
+  readonly value?: Value;
+}
+
+export const INT: Type<number> = { c: 'int' };
+export const UINT: Type<number> = { c: 'unsigned int' };
+export const SIZE: Type<number> = { c: 'size_t' };
+export const TEXT: Type<string> = { c: 'const char *' };
+/** A buffer that the call reads or fills; null for a null pointer. */
+export const BUFFER: Type<Uint8Array | null> = { c: 'void *' };
+
+type Values<Types extends readonly Type<unknown>[]> = {
+  [Index in keyof Types]: Types[Index] extends Type<infer Value> ? Value : never;
+};
+
+/**
+ * A function of libc that returns an int (or a size that fits into one). It answers what libc answers, and throws {@link SystemCallError} where libc answers a negative
+ * number.
+ */
+export function foreign<const Types extends readonly Type<unknown>[]>(
+  name: string,
+  types: Types,
+): (...values: Values<Types>) => number {
+  const call = libc.func(name, 'int', cTypes(types));
+  return (...values) => checked(name, call(...values) as number);
+}
+
+/**
+ * The same on a thread of libuv's pool, for calls that may hang. A call that hangs keeps its thread, and its buffers,
+ * until the kernel lets it go.
+ */
+export function foreignAsync<const Types extends readonly Type<unknown>[]>(
+  name: string,
+  types: Types,
+): (...values: Values<Types>) => Promise<number> {
+  const call = libc.func(name, 'int', cTypes(types));
+  return (...values) =>
+    new Promise((resolve, reject) => {
+      call.async(...values, (error: unknown, result: number) => {
+        if (error instanceof Error) {
+          reject(error);
+          return;
+        }
+        // The FFI library hands on the errno of the pool's thread for as long as this callback runs.
+        if (result < 0) reject(new SystemCallError(name, koffi.errno()));
+        else resolve(result);
+      });
+    });
+}
+
+/**
+ * A system call that libc has no function for (or not in every release that we support), by its number. syscall(2) is
+ * variadic in C; for integers and pointers the calling conventions of x86-64 and AArch64 Linux are those of a function
+ * with a fixed prototype.
+ */
+export function systemCall<const Types extends readonly Type<unknown>[]>(
+  name: string,
+  number: number,
+  types: Types,
+): (...values: Values<Types>) => number {
+  const call = libc.func('syscall', 'long', ['long', ...cTypes(types)]);
+  return (...values) => checked(name, call(number, ...values) as number);
+}
+
+function checked(name: string, result: number): number {
+  if (result < 0) throw new SystemCallError(name, koffi.errno());
+  return result;
+}
+
+function cTypes(types: readonly Type<unknown>[]): string[] {
+  return types.map((type) => type.c);
+}

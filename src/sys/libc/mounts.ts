@@ -1,0 +1,62 @@
+// Mount calls: attributes, detached clones, attaching, unmounting. Numbers are those of Linux on every architecture
+// that has them (asm-generic/unistd.h; all 4xx numbers are common). No policy here.
+
+import type { Hardening } from '../../core/hardening.js';
+import { Handle } from './files.js';
+import { BUFFER, foreign, foreignAsync, INT, SIZE, systemCall, TEXT, UINT } from './foreign.js';
+
+const AT_EMPTY_PATH = 0x1000;
+const OPEN_TREE_CLONE = 0x1;
+const OPEN_TREE_CLOEXEC = 0o2000000;
+const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
+const MOVE_MOUNT_T_EMPTY_PATH = 0x40;
+const MOUNT_ATTR = { nosuid: 0x2, nodev: 0x4, noexec: 0x8, nosymfollow: 0x200000 } as const;
+const MS_PRIVATE = 1 << 18;
+const MNT_DETACH = 0x2;
+const UMOUNT_NOFOLLOW = 0x8;
+
+const mountSetattr = systemCall('mount_setattr', 442, [INT, TEXT, UINT, BUFFER, SIZE]);
+
+/**
+ * mount_setattr(2), since Linux 5.12: sets (never clears) the attributes on the mount whose root the handle is; EINVAL
+ * if it is not the root of a mount.
+ */
+export function setMountAttributes(handle: Handle, hardening: Hardening, propagation: 'private' | 'kept'): void {
+  let set = 0;
+  for (const name of ['nosuid', 'nodev', 'noexec', 'nosymfollow'] as const) {
+    if (hardening[name]) set |= MOUNT_ATTR[name];
+  }
+  // struct mount_attr: u64 attr_set, attr_clr, propagation, userns_fd.
+  const attributes = Buffer.alloc(32);
+  attributes.writeBigUInt64LE(BigInt(set), 0);
+  attributes.writeBigUInt64LE(BigInt(propagation === 'private' ? MS_PRIVATE : 0), 16);
+  mountSetattr(handle.fd, '', AT_EMPTY_PATH, attributes, attributes.length);
+}
+
+const openTree = systemCall('open_tree', 428, [INT, TEXT, UINT]);
+/** A detached copy of the directory's mount with the directory as its root, without what is mounted below (open_tree(2)). */
+export function cloneTree(directory: Handle): Handle {
+  return new Handle(openTree(directory.fd, '', OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+}
+
+const moveMount = systemCall('move_mount', 429, [INT, TEXT, INT, TEXT, UINT]);
+/** Attaches a detached tree at the handle; on top of whatever has been mounted there meanwhile (move_mount(2)). */
+export function attachTree(tree: Handle, target: Handle): void {
+  moveMount(tree.fd, '', target.fd, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+}
+
+const umount2 = foreign('umount2', [TEXT, INT]);
+const umount2Async = foreignAsync('umount2', [TEXT, INT]);
+
+/** umount2(2) of the topmost mount on the directory that the handle names. For undoing a bind of our own: it never hangs. */
+export function unmountAt(target: Handle): void {
+  umount2(target.path, 0);
+}
+
+/**
+ * umount2(2) of the topmost mount at `name` in the directory, on a pool thread: it hangs where a request to a dead
+ * server is outstanding. A final link is not followed.
+ */
+export async function unmountBelow(directory: Handle, name: string, mode: 'plain' | 'detach'): Promise<void> {
+  await umount2Async(`${directory.path}/${name}`, UMOUNT_NOFOLLOW | (mode === 'detach' ? MNT_DETACH : 0));
+}

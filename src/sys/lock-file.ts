@@ -1,0 +1,69 @@
+// The lock that decides who is the agent and who the broker: an open file description lock on a file in the run
+// directory. It dies with the process that has it, however it ends, so there is no stale lock.
+
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { FairleadError } from '../core/errors.js';
+import { lockWhole } from './libc/descriptors.js';
+import { errnoOf } from './libc/errors.js';
+
+/** The answer to {@link takeLock}. */
+export type LockTaken =
+  /** Ours until `release` or the end of the process. */
+  | { readonly taken: true; readonly release: () => void }
+  /** Somebody else's; the process id it wrote there, if it wrote one. A hint for people. */
+  | { readonly taken: false; readonly holder: number | null };
+
+const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
+
+/**
+ * Takes the lock at `path`, creating the file (0600). Throws `config-invalid` if what lies there is a link, not a regular
+ * file, another user's, or writable by others.
+ */
+export function takeLock(path: string): LockTaken {
+  const fd = open(path);
+  try {
+    const facts = fstatSync(fd);
+    if (!facts.isFile() || facts.uid !== process.geteuid?.() || (facts.mode & 0o022) !== 0) throw unsound();
+    if (!lockWhole(fd)) {
+      const holder = readHolder(fd);
+      closeSync(fd);
+      return { taken: false, holder };
+    }
+    ftruncateSync(fd);
+    writeSync(fd, `${process.pid}\n`, 0);
+    return {
+      taken: true,
+      release: () => {
+        closeSync(fd);
+      },
+    };
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+}
+
+function open(path: string): number {
+  try {
+    // Node opens with O_CLOEXEC, so no child inherits the lock. O_NONBLOCK keeps a planted FIFO from holding us up.
+    return openSync(path, O_RDWR | O_CREAT | O_NOFOLLOW | constants.O_NONBLOCK, 0o600);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === 'ELOOP' || errno === 'EISDIR' || errno === 'ENXIO') throw unsound(error);
+    throw error;
+  }
+}
+
+function readHolder(fd: number): number | null {
+  const into = Buffer.alloc(16);
+  const text = into.toString('latin1', 0, readSync(fd, into, 0, into.length, 0));
+  return /^[1-9][0-9]{0,9}\n$/.test(text) ? Number(text) : null;
+}
+
+function unsound(cause?: unknown): FairleadError {
+  return new FairleadError(
+    'config-invalid',
+    'A lock file in the run directory is not a regular file of this user alone; remove it.',
+    { field: 'run_dir', cause },
+  );
+}

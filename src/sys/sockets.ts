@@ -1,0 +1,70 @@
+// Unix sockets that we listen on, and who is at the other end. The caller holds the process's lock before it touches a
+// socket, and the directory is root's or ours; so whatever socket lies at the path is a dead one. No policy here.
+
+import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs';
+import type { Server, Socket } from 'node:net';
+import { FairleadError } from '../core/errors.js';
+import { peerCredentials, type PeerCredentials } from './libc/descriptors.js';
+import { errnoOf } from './libc/errors.js';
+
+export type { PeerCredentials } from './libc/descriptors.js';
+
+/** Who may connect: connecting needs write permission on the socket (unix(7)). */
+export interface SocketOwner {
+  /** Permission bits, for instance 0o660. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** Connections that the kernel may queue for us. */
+const BACKLOG = 511;
+
+/**
+ * Makes the server listen at `path`, after taking away a dead socket of an earlier process. At no moment may anybody
+ * connect whom `owner` does not let: the socket is born 0600. Works with any server of node:net, HTTP servers too.
+ * Rejects with `config-invalid` if something other than a socket lies there.
+ */
+export async function listenAt(server: Server, path: string, owner: SocketOwner): Promise<void> {
+  removeDeadSocket(path);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    const umask = process.umask(0o177);
+    try {
+      // bind(2) happens before listen() returns.
+      server.listen({ path, backlog: BACKLOG }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    } finally {
+      process.umask(umask);
+    }
+  });
+  const made = lstatSync(path);
+  if (made.uid !== owner.uid || made.gid !== owner.gid) chownSync(path, owner.uid, owner.gid);
+  chmodSync(path, owner.mode);
+}
+
+function removeDeadSocket(path: string): void {
+  try {
+    if (!lstatSync(path).isSocket()) {
+      throw new FairleadError('config-invalid', 'Something other than a socket lies at the socket path; remove it.', {
+        field: 'run_dir',
+      });
+    }
+    unlinkSync(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
+}
+
+/**
+ * Who is at the other end of an accepted connection. Call it in the server's `connection` event: later the socket may be
+ * closed, and then this answers null.
+ */
+export function peerOf(socket: Socket): PeerCredentials | null {
+  // Node shows the descriptor nowhere else; the field has been there since Node 0.6.
+  const { _handle } = socket as unknown as { readonly _handle?: { readonly fd?: number } | null };
+  const fd = _handle?.fd;
+  return fd === undefined || fd < 0 ? null : peerCredentials(fd);
+}
