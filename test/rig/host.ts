@@ -185,7 +185,8 @@ export class Host {
   async ask(...args: readonly string[]): Promise<Answer> {
     const { status, stdout, stderr } = await this.fairlead([...args, '--json']);
     try {
-      return { status, body: JSON.parse(stdout) as Answer['body'] };
+      const body = JSON.parse(stdout) as Answer['body'];
+      return { status, body, error: body['error'] as Answer['error'] };
     } catch (error) {
       throw new Error(`not one JSON object (exit ${status}): ${stdout} ${stderr}`, { cause: error });
     }
