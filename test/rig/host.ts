@@ -11,9 +11,10 @@ import { until } from './until.js';
 /** What a command answered, as a program sees it. */
 export interface Answer {
   readonly status: number | null;
-  readonly body: Record<string, never> & {
-    readonly error?: { code: string; message: string; field?: string; leaf?: string };
-  };
+  readonly body: Readonly<Record<string, unknown>>;
+  /** The body's error, if it is one. */
+  readonly error:
+    { readonly code: string; readonly message: string; readonly field?: string; readonly leaf?: string } | undefined;
 }
 
 /** Options of a host. */
