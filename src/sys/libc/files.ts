@@ -86,41 +86,48 @@ export function openAt(directory: Handle | null, path: string, kind: OpenKind, w
   }
 }
 
-/** What statx(2) says without asking a filesystem server. */
-export interface Facts {
-  /** As in mountinfo (STATX_MNT_ID, Linux 5.8). It stays this mount's own for as long as the handle is open. */
-  readonly mountId: number;
-  readonly kind: 'directory' | 'regular' | 'link' | 'other';
-  readonly uid: number;
-  readonly gid: number;
-  /** Permission bits with set-id and sticky. */
-  readonly mode: number;
-  readonly inode: bigint;
-  /** `major:minor` of st_dev. Not on every filesystem that of mountinfo (btrfs subvolumes differ). */
-  readonly dev: string;
-}
-
 const statx = foreign('statx', [INT, TEXT, INT, UINT, BUFFER]);
 const AT_EMPTY_PATH = 0x1000;
 /** Attributes as they are cached: no server is asked. */
 const AT_STATX_DONT_SYNC = 0x4000;
 const STATX_BASIC_STATS = 0x7ff;
 const STATX_MNT_ID = 0x1000;
+
+/** The kernel's struct statx of an open handle. */
+function statxOf(handle: Handle, mask: number): Buffer {
+  const into = Buffer.alloc(256);
+  statx(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, into);
+  return into;
+}
+
+/**
+ * The mount that the handle is on, as mountinfo numbers it (STATX_MNT_ID, Linux 5.8). The handle keeps the mount, and so
+ * its number, from being used again. Never asks a filesystem server.
+ */
+export function mountIdOf(handle: Handle): number {
+  return Number(statxOf(handle, STATX_MNT_ID).readBigUInt64LE(144));
+}
+
+/** What lies at a handle. */
+export interface Facts {
+  readonly kind: 'directory' | 'regular' | 'link' | 'other';
+  readonly uid: number;
+  readonly gid: number;
+  /** Permission bits with set-id and sticky. */
+  readonly mode: number;
+}
+
 const KINDS: Readonly<Record<number, Facts['kind']>> = { 0o040000: 'directory', 0o100000: 'regular', 0o120000: 'link' };
 
-/** Facts of an open handle, from the kernel's cache only. On a mounted network filesystem all but `mountId` may be old. */
+/** Facts of an open handle on a local filesystem; a network one may be asked and may hang. */
 export function factsOf(handle: Handle): Facts {
-  const into = Buffer.alloc(256);
-  statx(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID, into);
+  const into = statxOf(handle, STATX_BASIC_STATS);
   const mode = into.readUInt16LE(28);
   return {
-    mountId: Number(into.readBigUInt64LE(144)),
     kind: KINDS[mode & 0o170000] ?? 'other',
     uid: into.readUInt32LE(20),
     gid: into.readUInt32LE(24),
     mode: mode & 0o7777,
-    inode: into.readBigUInt64LE(32),
-    dev: `${into.readUInt32LE(136)}:${into.readUInt32LE(140)}`,
   };
 }
 

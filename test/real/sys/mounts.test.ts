@@ -1,0 +1,205 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { KernelMountTable } from '../../../src/sys/mount-table.js';
+import { KernelMounts } from '../../../src/sys/mounts.js';
+import { deadFuse, hungFuse, LEAF, scratch, tmpfs, type Scratch } from './fixtures.js';
+
+const ALL = { nosuid: true, nodev: true, noexec: true, nosymfollow: true };
+const NONE = { nosuid: false, nodev: false, noexec: false, nosymfollow: false };
+
+let host: Scratch;
+let table: KernelMountTable;
+let mounts: KernelMounts;
+let leaf: string;
+let pool: string;
+let source: string;
+function begin(propagation: 'private' | 'shared'): void {
+  host = scratch(propagation);
+  table = new KernelMountTable();
+  mounts = new KernelMounts(table);
+  leaf = join(host.base, LEAF);
+  mkdirSync(leaf, { mode: 0o700 });
+  pool = join(host.dir, 'pool');
+  source = join(pool, 'name');
+  mkdirSync(source, { recursive: true });
+  writeFileSync(join(source, 'witness'), 'here');
+}
+beforeEach(() => {
+  begin('private');
+});
+afterEach(() => {
+  table[Symbol.dispose]();
+  host.close();
+});
+const devAt = (path: string): string => table.at(path).at(-1)?.dev ?? '';
+const optionsAt = (path: string): readonly string[] => table.at(path).at(-1)?.options ?? [];
+
+describe('hardening', () => {
+  it('sets the attributes that were asked for, seen in the table', () => {
+    tmpfs(leaf);
+    expect(mounts.harden(host.base, LEAF, devAt(leaf), { ...ALL, noexec: false })).toBe('hardened');
+    expect(optionsAt(leaf)).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'nosymfollow']));
+    expect(optionsAt(leaf)).not.toContain('noexec');
+    expect(mounts.harden(host.base, LEAF, devAt(leaf), ALL)).toBe('hardened');
+    expect(optionsAt(leaf)).toContain('noexec');
+  });
+
+  it('never weakens what somebody has set', () => {
+    tmpfs(leaf);
+    mounts.harden(host.base, LEAF, devAt(leaf), ALL);
+    expect(mounts.harden(host.base, LEAF, devAt(leaf), NONE)).toBe('hardened');
+    expect(optionsAt(leaf)).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec', 'nosymfollow']));
+  });
+
+  it('does not ask the server: dead and hung mounts are hardened at once', () => {
+    deadFuse(leaf);
+    expect(mounts.harden(host.base, LEAF, devAt(leaf), ALL)).toBe('hardened');
+    const other = 'e'.repeat(32);
+    mkdirSync(join(host.base, other));
+    const end = hungFuse(join(host.base, other));
+    const before = performance.now();
+    expect(mounts.harden(host.base, other, devAt(join(host.base, other)), ALL)).toBe('hardened');
+    expect(performance.now() - before).toBeLessThan(1000);
+    end();
+  });
+
+  it('stops planted links on the volume', () => {
+    tmpfs(leaf);
+    symlinkSync('/etc/hostname', join(leaf, 'disk'));
+    mounts.harden(host.base, LEAF, devAt(leaf), ALL);
+    expect(() => readFileSync(join(leaf, 'disk'))).toThrow(/ELOOP/);
+  });
+
+  it('leaves another superblock alone, and an unmounted leaf', () => {
+    expect(mounts.harden(host.base, LEAF, '0:1', ALL)).toBe('not-mounted');
+    expect(mounts.harden(host.base, 'absent', '0:1', ALL)).toBe('not-mounted');
+    tmpfs(leaf);
+    const dev = devAt(leaf);
+    tmpfs(leaf, 'on-top');
+    expect(mounts.harden(host.base, LEAF, dev, ALL)).toBe('other');
+    expect(table.at(leaf).flatMap((entry) => entry.options)).not.toContain('nosymfollow');
+  });
+
+  it('never goes through a link at the leaf', () => {
+    const elsewhere = join(host.dir, 'elsewhere');
+    mkdirSync(elsewhere);
+    tmpfs(elsewhere);
+    symlinkSync(elsewhere, join(host.base, 'link'));
+    expect(mounts.harden(host.base, 'link', devAt(elsewhere), ALL)).toBe('not-mounted');
+    expect(optionsAt(elsewhere)).not.toContain('nosymfollow');
+  });
+});
+
+describe('binding a local directory', () => {
+  const bind = (from = source, roots = [pool]): string => mounts.bind(from, roots, host.base, LEAF, ALL);
+
+  it('shows the directory at the leaf, hardened, and is recognised by its identity', () => {
+    expect(bind()).toBe('bound');
+    expect(readFileSync(join(leaf, 'witness'), 'utf8')).toBe('here');
+    expect(optionsAt(leaf)).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec', 'nosymfollow']));
+    expect(mounts.identify(source)).toEqual({ dev: devAt(leaf), root: table.at(leaf)[0]?.root });
+    expect(table.at(leaf)).toHaveLength(1);
+  });
+
+  it('lets no mount leak between leaf and source, also where the host shares its mounts', () => {
+    host.close();
+    begin('shared');
+    expect(bind()).toBe('bound');
+    mkdirSync(join(leaf, 'inner'));
+    tmpfs(join(leaf, 'inner'), 'leak');
+    expect(table.below(pool)).toEqual([]);
+    expect(readdirSync(join(source, 'inner'))).toEqual([]);
+  });
+
+  it('refuses what lies outside every root, and a root itself', () => {
+    expect(bind(join(host.dir, 'base'))).toBe('source-outside');
+    expect(bind(pool)).toBe('source-outside');
+    expect(bind(source, [])).toBe('source-outside');
+    expect(bind(`${pool}x/name`)).toBe('source-outside');
+    expect(table.at(leaf)).toEqual([]);
+  });
+
+  it('tells what is wrong with the source', () => {
+    symlinkSync('/etc', join(pool, 'link'));
+    mkdirSync(join(host.dir, 'out/in'), { recursive: true });
+    symlinkSync(join(host.dir, 'out'), join(pool, 'way'));
+    writeFileSync(join(pool, 'file'), '');
+    expect(bind(join(pool, 'link'))).toBe('source-link');
+    expect(bind(join(pool, 'way', 'in'))).toBe('source-link');
+    expect(bind(join(pool, 'file'))).toBe('source-not-a-directory');
+    expect(bind(join(pool, 'file', 'x'))).toBe('source-not-a-directory');
+    expect(bind(join(pool, 'absent'))).toBe('source-absent');
+    expect(table.at(leaf)).toEqual([]);
+  });
+
+  it('does not enter a mount below the root, a hung one least of all; as a root of its own it may', () => {
+    const inner = join(pool, 'inner');
+    mkdirSync(inner);
+    const end = hungFuse(inner);
+    const before = performance.now();
+    expect(bind(join(inner, 'x'))).toBe('source-outside');
+    expect(performance.now() - before).toBeLessThan(1000);
+    end();
+    execFileSync('umount', ['--lazy', inner]);
+    tmpfs(inner);
+    mkdirSync(join(inner, 'x'));
+    expect(bind(join(inner, 'x'))).toBe('source-outside');
+    expect(bind(join(inner, 'x'), [pool, inner])).toBe('bound');
+    expect(mounts.identify(join(inner, 'x'))).toEqual({ dev: devAt(leaf), root: '/x' });
+  });
+
+  it('refuses a leaf that is mounted, a link or gone', () => {
+    tmpfs(leaf);
+    expect(bind()).toBe('leaf-changed');
+    execFileSync('umount', [leaf]);
+    renameSync(leaf, `${leaf}.x`);
+    expect(bind()).toBe('leaf-changed');
+    symlinkSync(pool, leaf);
+    expect(bind()).toBe('leaf-changed');
+    expect(existsSync(join(pool, 'witness'))).toBe(false);
+    expect(table.below(host.dir)).toEqual([]);
+  });
+
+  it('takes its bind back when the table does not show it at the leaf', () => {
+    // What a rename of the leaf between opening and attaching looks like from here: the mount is somewhere else.
+    const blind = new KernelMounts(
+      new Proxy(table, {
+        get: (target, key) => (key === 'at' ? () => [] : (Reflect.get(target, key) as () => unknown).bind(target)),
+      }),
+    );
+    expect(blind.bind(source, [pool], host.base, LEAF, ALL)).toBe('leaf-changed');
+    expect(table.at(leaf)).toEqual([]);
+  });
+
+  it('leaks no descriptor', () => {
+    const open = (): number => readdirSync('/proc/self/fd').length;
+    const before = open();
+    for (let i = 0; i < 50; i += 1) {
+      expect(bind()).toBe('bound');
+      execFileSync('umount', [leaf]);
+      expect(bind(join(pool, 'absent'))).toBe('source-absent');
+    }
+    expect(open()).toBe(before);
+  });
+});
+
+describe('identifying a directory', () => {
+  it('names it within its own filesystem, through bind mounts too', () => {
+    const view = join(host.dir, 'view');
+    mkdirSync(view);
+    mkdirSync(join(source, 'deep'));
+    execFileSync('mount', ['--bind', source, view]);
+    expect(mounts.identify(join(view, 'deep'))).toEqual(mounts.identify(join(source, 'deep')));
+    expect(mounts.identify(view)).toEqual(mounts.identify(source));
+    expect(mounts.identify(source)?.root).toBe('/pool/name');
+  });
+
+  it('has nothing to say of what is not a directory', () => {
+    symlinkSync(source, join(pool, 'link'));
+    expect(mounts.identify(join(pool, 'link'))).toBeNull();
+    expect(mounts.identify(join(pool, 'absent'))).toBeNull();
+    expect(mounts.identify(join(source, 'witness'))).toBeNull();
+  });
+});
