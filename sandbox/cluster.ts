@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { prepareForFairlead } from './config.js';
 import { ask } from './control.js';
 import { eventfd, flock, must, write } from './fuse/libc.js';
-import { writeHelpers } from './helper/helpers.js';
+import { interpreter, writeHelpers } from './helper/helpers.js';
 import type { Layout } from './layout.js';
 import type { ServerOptions } from './server.js';
 
@@ -30,7 +30,7 @@ export async function up(layout: Layout): Promise<number> {
   }
   directory(layout.bin, 0o755);
   for (const kept of [layout.volumes, layout.faults, layout.servers]) directory(kept, 0o700);
-  writeHelpers(layout.bin, SCRIPT);
+  writeHelpers(layout.bin, SCRIPT, interpreter());
   rmSync(layout.socket, { force: true }); // we hold the lock, so whoever made it is dead
   const status = await serve({ layout, command: [process.execPath, SCRIPT], stop: 0 }, () => {
     process.stdout.write(`quobyte-sandbox: ready in ${layout.dir}\n`);

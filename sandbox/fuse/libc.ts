@@ -67,6 +67,8 @@ export const mount = foreign<[source: string, target: string, type: string, flag
   'int mount(const char *, const char *, const char *, ulong, const char *)',
 );
 
+export const umount2 = foreign<[target: string, flags: number]>('int umount2(const char *, int)');
+
 const lseek64 = libc.func('int64_t lseek(int, int64_t, int)') as (
   fd: number,
   offset: bigint,

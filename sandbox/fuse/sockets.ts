@@ -1,5 +1,5 @@
-// Unix sockets for the serving thread, which has no event loop of Node's: listen, accept, and receive a line together
-// with the descriptor that the mount helper sends beside it (unix(7), SCM_RIGHTS).
+// Unix sockets for the serving thread, which has no event loop of Node's: listen, accept, and pass a line together
+// with a descriptor (unix(7), SCM_RIGHTS).
 import { chmodSync } from 'node:fs';
 import { addressOf, foreign, must, umask } from './libc.js';
 
@@ -13,6 +13,8 @@ const LONGEST_LINE = 65_536;
 
 const socket = foreign<[number, number, number]>('int socket(int, int, int)');
 const bind = foreign<[number, Uint8Array, number]>('int bind(int, const void *, uint32_t)');
+const connectTo = foreign<[number, Uint8Array, number]>('int connect(int, const void *, uint32_t)');
+const sendmsg = foreign<[number, Uint8Array, number]>('long sendmsg(int, const void *, int)');
 const listenOn = foreign<[number, number]>('int listen(int, int)');
 const accept4 = foreign<[number, null, null, number]>('int accept4(int, void *, void *, int)');
 const recvmsg = foreign<[number, Uint8Array, number]>('long recvmsg(int, void *, int)');
@@ -23,15 +25,28 @@ export const LONGEST_SOCKET_PATH = 107;
 /** Binds and listens at `path`, which must not exist; only this user may connect. */
 export function listen(path: string): number {
   const fd = must(socket(AF_UNIX, STREAM_NONBLOCK_CLOEXEC, 0), 'socket');
-  const address = Buffer.alloc(2 + LONGEST_SOCKET_PATH + 1);
-  address.writeUInt16LE(AF_UNIX, 0);
-  address.write(path, 2, LONGEST_SOCKET_PATH, 'utf8');
+  const address = addressAt(path);
   const before = umask(0o177);
   must(bind(fd, address, address.length), 'bind');
   umask(before);
   chmodSync(path, 0o600);
   must(listenOn(fd, BACKLOG), 'listen');
   return fd;
+}
+
+function addressAt(path: string): Buffer {
+  const address = Buffer.alloc(2 + LONGEST_SOCKET_PATH + 1);
+  address.writeUInt16LE(AF_UNIX, 0);
+  address.write(path, 2, LONGEST_SOCKET_PATH, 'utf8');
+  return address;
+}
+
+/** Connects to `path` with a socket that blocks; answers the descriptor or -errno. */
+export function connect(path: string): number {
+  const fd = must(socket(AF_UNIX, 1 | 0o2000000, 0), 'socket');
+  const address = addressAt(path);
+  const failed = connectTo(fd, address, address.length);
+  return failed < 0 ? failed : fd;
 }
 
 /** Accepts one connection, or answers -EAGAIN. */
@@ -69,4 +84,23 @@ export function receive(fd: number): Received {
     text: data.toString('utf8', 0, Math.max(bytes, 0)),
     passed: got ? control.readInt32LE(16) : undefined,
   };
+}
+
+/** Sends a text and, beside it, a descriptor. */
+export function sendWith(fd: number, text: string, passed: number): number {
+  const bytes = data.write(text);
+  header.fill(0);
+  vector.writeBigUInt64LE(BigInt(bytes), 8);
+  header.writeBigUInt64LE(addressOf(vector), 16);
+  header.writeBigUInt64LE(1n, 24);
+  header.writeBigUInt64LE(addressOf(control), 32);
+  header.writeBigUInt64LE(24n, 40);
+  control.fill(0);
+  control.writeBigUInt64LE(20n, 0);
+  control.writeInt32LE(1, 8); // SOL_SOCKET
+  control.writeInt32LE(SCM_RIGHTS, 12);
+  control.writeInt32LE(passed, 16);
+  const sent = sendmsg(fd, header, 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  return sent;
 }

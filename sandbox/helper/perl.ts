@@ -42,46 +42,48 @@ until ($program =~ /(?:^|\n)exit\t\d+\n\z/) {
   sysread($cluster, $program, 65536, length $program) or fail('the registry went away');
 }
 
+sub mount {
+  my ($source, $where, $flags, $data) = @_;
+  my $type = 'fuse.quobyte';
+  $data = sprintf $data, fileno $fuse;
+  syscall(${mount}, $source, "$where", $type, $flags + 0, $data) == 0 or fail("cannot mount at $where: $!");
+  syswrite($cluster, "mounted\n");
+  sysread($cluster, my $answer, 16) or fail('the registry went away');
+}
+
+# The usual program is compiled and run at once; the steps that faults need are read only when one comes.
+for (split /\n/, $program) {
+  my ($step, @fields) = split /\t/, $_, -1;
+  if ($step eq 'mount') { mount(@fields) }
+  elsif ($step eq 'exit') { exit $fields[0] }
+  else { %more or eval join('', <DATA>) or die $@; $more{$step}->(@fields) }
+}
+__DATA__
 sub detached { my $pid = fork // fail("cannot fork: $!"); syscall(${setsid}) unless $pid; return !$pid }
 sub until_gone { my $byte; 1 while sysread($cluster, $byte, 1) }
-
-my %do = (
+%more = (
   say => sub { print STDERR pack('H*', $_[0]) },
   need => sub { -f $_[0] or fail("cannot read the configuration $_[0]") },
   sleep => sub { select(undef, undef, undef, $_[0] / 1000) },
-  hang => sub { sleep 3600 while 1 },
+  hang => sub { close $fuse; sleep 3600 while 1 },
   flood => sub {
-    my ($left, $block) = ($_[0], ("sandbox\n" x 8192));
+    my ($left, $block) = ($_[0], "sandbox\n" x 8192);
     while ($left > 0) { my $sent = syswrite(STDOUT, $block, $left < 65536 ? $left : 65536) // last; $left -= $sent }
   },
   detach => sub {
     detached() or exit 0;
     open(STDIN, '<', '/dev/null'); open(STDOUT, '>', '/dev/null'); open(STDERR, '>', '/dev/null');
   },
-  mount => sub {
-    my ($source, $where, $flags, $data) = @_;
-    $data = sprintf $data, fileno $fuse;
-    my $type = 'fuse.quobyte';
-    syscall(${mount}, $source, "$where", $type, $flags + 0, $data) == 0 or fail("cannot mount at $where: $!");
-    syswrite($cluster, "mounted\n");
-    sysread($cluster, my $answer, 16) or fail('the registry went away');
-  },
   serve => sub {
     my @command = map { $_ eq 'FD' ? fileno $fuse : $_ } @_;
-    detached() or return;
+    detached() or return close $fuse;
     close $cluster;
     exec @command;
     fail("cannot start a server: $!");
   },
   linger => sub { detached() or return; close $fuse; until_gone(); exit 0 },
-  wait => sub { until_gone() },
-  exit => sub { exit $_[0] },
+  wait => sub { close $fuse; until_gone() },
 );
-for (split /\n/, $program) {
-  my ($step, @fields) = split /\t/, $_, -1;
-  close $fuse if $step eq 'hang' || $step eq 'wait';
-  $do{$step}->(@fields);
-}
 `;
 }
 
