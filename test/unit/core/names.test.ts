@@ -46,7 +46,7 @@ describe('a disk name', () => {
     ['disk'],
     { name: 'disk' },
     { toString: () => 'disk' },
-  ])('is refused: %j', (name) => {
+  ] as readonly unknown[])('is refused: %j', (name) => {
     const error = refusalOf(() => parseDiskName(name, 'disk'));
     expect(error.message).not.toContain('etc');
   });
