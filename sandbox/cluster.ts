@@ -47,6 +47,7 @@ export function serveOne(layout: Layout, volume: string, fd: number, xattrs: 'of
 }
 
 async function serve(options: ServerOptions, ready: () => void): Promise<number> {
+  process.chdir('/'); // nobody's mount stays busy because of us
   const stop = must(eventfd(0, EFD_NONBLOCK_CLOEXEC), 'eventfd');
   const wake = Buffer.alloc(8);
   wake.writeBigUInt64LE(1n);
