@@ -1,0 +1,154 @@
+// Judges every effect on the world at the moment it is about to happen: I1 (never taken away), I7 (never outside, no
+// stranger's thing touched) and I8 (once). What it knows comes from the world and from what clients were told, never
+// from Fairlead's records.
+
+import type { Volume } from '../../src/core/volume.js';
+import type { History } from './history.js';
+import type { Effect, Kernel, Mount, ServerState } from './kernel.js';
+import { short } from './kernel.js';
+import type { Truth } from './truth.js';
+
+/** Says that an invariant is broken. */
+export type Fail = (invariant: string, what: string) => void;
+
+/** Milliseconds within which the broker cannot have noticed what a stranger just did. */
+const BLIND_MS = 60;
+/** Milliseconds for which a proof that a server disowns its mount (ESTALE) may be acted upon. */
+const STALE_PROOF_MS = 2000;
+
+/** The judge of effects. */
+export class EffectJudge {
+  /** Mounts that are kept for a reason other than an attachment: a stranger made them, or the ledger was lost. */
+  readonly kept = new Map<Mount, string>();
+  readonly #truth: Truth;
+  readonly #histories: ReadonlyMap<string, History>;
+  readonly #kernel: Kernel;
+  readonly #bases: readonly string[];
+  readonly #fail: Fail;
+
+  constructor(
+    truth: Truth,
+    histories: ReadonlyMap<string, History>,
+    kernel: Kernel,
+    bases: readonly string[],
+    fail: Fail,
+  ) {
+    this.#truth = truth;
+    this.#histories = histories;
+    this.#kernel = kernel;
+    this.#bases = bases;
+    this.#fail = fail;
+  }
+
+  /** Called before each effect. */
+  judge(effect: Effect): void {
+    if (effect.by !== 'fairlead') return;
+    switch (effect.kind) {
+      case 'unmount':
+        this.#inside(effect.mount.mountPoint, 'unmounted');
+        {
+          this.#unmount(effect.mount, effect.mode);
+          return;
+        }
+      case 'mount':
+        this.#inside(effect.mountPoint, 'mounted on');
+        {
+          this.#mount(effect.mountPoint);
+          return;
+        }
+      case 'harden':
+        this.#inside(effect.mount.mountPoint, 'changed');
+        if (isForeign(effect.mount, this.#volumeAt(effect.mount.mountPoint))) {
+          this.#fail('I7', `changed the attributes of a stranger's mount at ${short(effect.mount.mountPoint)}`);
+        }
+        return;
+      case 'make-leaf':
+      case 'remove-leaf': {
+        this.#inside(effect.path, effect.kind);
+        return;
+      }
+      case 'start-helper':
+        this.#inside(effect.mountPoint, 'started a helper for');
+        {
+          this.#startHelper(effect.mountPoint);
+          return;
+        }
+      case 'server': {
+        this.#server(effect.mount, effect.to);
+        return;
+      }
+    }
+  }
+
+  #inside(path: string, did: string): void {
+    const slash = path.lastIndexOf('/');
+    const leaf = path.slice(slash + 1);
+    if (!this.#bases.includes(path.slice(0, slash)) || !/^[0-9a-f]{32}$/.test(leaf)) {
+      this.#fail('I7', `${did} ${path}, which is no leaf of ours`);
+    }
+  }
+
+  #unmount(mount: Mount, mode: 'plain' | 'detach'): void {
+    const where = short(mount.mountPoint);
+    const state = mount.server?.state ?? 'answering';
+    const volume = this.#volumeAt(mount.mountPoint);
+    if (mode === 'detach' && state !== 'dead')
+      this.#fail('I1', `detached ${where} lazily although its server is ${state}`);
+    if (isForeign(mount, volume)) this.#fail('I7', `unmounted a stranger's mount at ${where}`);
+    if (volume === null || mount.serves !== volume.export) return;
+    if (this.#wasDead(mount)) return;
+    const users = this.#liveUsers(volume);
+    if (users.length > 0) this.#fail('I1', `unmounted ${where} (${state}) under ${users.join(' and ')}`);
+    const reason = this.kept.get(mount);
+    if (reason !== undefined) this.#fail('I1', `unmounted ${where} (${state}), which is kept: ${reason}`);
+  }
+
+  /** Whether everybody may have seen the mount proven dead a moment ago. */
+  #wasDead(mount: Mount): boolean {
+    const state = mount.server?.state;
+    if (state === 'dead' || state === 'stale') return true;
+    const history = this.#histories.get(mount.mountPoint);
+    const since = (history?.now.at ?? 0) - STALE_PROOF_MS;
+    return history?.moments.findLast((moment) => moment.at >= since && moment.server === 'stale') !== undefined;
+  }
+
+  #mount(mountPoint: string): void {
+    const top = this.#kernel.top(mountPoint);
+    const volume = this.#volumeAt(mountPoint);
+    if (top !== undefined && volume !== null && top.maker === 'fairlead' && top.serves === volume.export) {
+      this.#fail('I8', `mounted ${short(mountPoint)} twice`);
+    }
+  }
+
+  #startHelper(mountPoint: string): void {
+    const top = this.#kernel.top(mountPoint);
+    if (top === undefined || top.bornAt > (this.#histories.get(mountPoint)?.clock() ?? 0) - BLIND_MS) return;
+    const volume = this.#volumeAt(mountPoint);
+    if (isForeign(top, volume)) this.#fail('I7', `started a helper over a stranger's mount at ${short(mountPoint)}`);
+    else this.#fail('I8', `started a helper for ${short(mountPoint)} although it is mounted`);
+  }
+
+  /** Killing the server under a mount takes the volume away just as well. */
+  #server(mount: Mount, to: ServerState): void {
+    if (to === 'answering' || !this.#kernel.mounts.includes(mount)) return;
+    const volume = this.#volumeAt(mount.mountPoint);
+    if (volume === null || mount.serves !== volume.export) return;
+    const users = this.#liveUsers(volume);
+    if (users.length > 0 && mount.server?.state === 'answering') {
+      this.#fail('I1', `killed the server of ${short(mount.mountPoint)} under ${users.join(' and ')}`);
+    }
+  }
+
+  #liveUsers(volume: Volume): readonly string[] {
+    return this.#truth.keysOf(volume).filter((key) => this.#truth.certainty(key) === 'live');
+  }
+
+  #volumeAt(mountPoint: string): Volume | null {
+    return this.#histories.get(mountPoint)?.volume ?? null;
+  }
+}
+
+/** A mount that a stranger made and that is not the leaf's volume. */
+export function isForeign(mount: Mount, volume: Volume | null): boolean {
+  return mount.maker === 'stranger' && (volume === null || mount.serves !== volume.export);
+}

@@ -1,0 +1,111 @@
+// The simulated service manager: every way in which a helper may behave, and what is left of it.
+
+import { describe, expect, it } from 'vitest';
+import type { HelperEnd } from '../../../src/sys/ports.js';
+import { Host } from '../machine.js';
+import { chanceOf } from '../prng.js';
+import { Scheduler } from '../scheduler.js';
+import type { Mood } from '../moods.js';
+
+const BASE = '/mnt/quobyte';
+const POINT = `${BASE}/c94ed34ada0acf45c1213beb1fc52ce6`;
+const UNIT = 'fairlead-mount-x';
+
+async function started(
+  mood: Mood,
+  waitMs: number,
+): Promise<{
+  host: Host;
+  end: HelperEnd | null;
+  run: (ms: number) => Promise<void>;
+  kill: () => Promise<'gone' | 'alive'>;
+}> {
+  const scheduler = new Scheduler(chanceOf(3), 'lines');
+  const host = new Host(scheduler, chanceOf(4));
+  const life = { name: 'broker', alive: true };
+  host.services.moodOf = () => mood;
+  const units = host.machine(life).units;
+  let end: HelperEnd | null = null;
+  const spec = {
+    unit: UNIT,
+    program: '/usr/sbin/mount.quobyte',
+    args: ['--disable-xattrs', 'r/v', POINT],
+    budgetMs: 5000,
+  };
+  void units.start(spec).then((how) => (end = how));
+  const run = async (ms: number): Promise<void> => {
+    const until = scheduler.now + ms;
+    while (await scheduler.step(until));
+    scheduler.now = until;
+  };
+  await run(waitMs);
+  const kill = async (): Promise<'gone' | 'alive'> => {
+    let gone: 'gone' | 'alive' | null = null;
+    void units.kill(UNIT, 700).then((how) => (gone = how));
+    await run(1000);
+    return gone!;
+  };
+  return { host, end, run, kill };
+}
+
+describe('helpers', () => {
+  it.each([
+    ['prompt', 'exited', 1, 'serving'],
+    ['fails', 'exited', 0, 'idle'],
+    ['fails-mounted', 'exited', 1, 'serving'],
+    ['wrong', 'exited', 1, 'serving'],
+    ['late', 'exited', 0, 'serving'],
+    ['nothing', 'exited', 0, 'idle'],
+    ['dies', 'signalled', 0, 'idle'],
+    ['dies-mounted', 'exited', 1, 'serving'],
+    ['hangs', undefined, 0, 'starting'],
+    ['hangs-mounted', undefined, 1, 'starting'],
+    ['missing', 'not-started', 0, 'idle'],
+  ] as const)('that is %s ends %s with %i mounts and leaves its unit %s', async (mood, how, mounts, state) => {
+    const { host, end } = await started(mood, 60);
+    expect(end?.end).toBe(how);
+    expect(host.kernel.at(POINT)).toHaveLength(mounts);
+    expect(host.services.state(UNIT)).toBe(state);
+  });
+
+  it('that hangs is killed with its unit when its time is up', async () => {
+    const { host, end } = await started('hangs', 6000);
+    expect(end).toEqual({ end: 'deadline', emptied: true, output: '' });
+    expect(host.services.units.size).toBe(0);
+  });
+
+  it('that cannot be killed keeps its unit until the world is healed', async () => {
+    const { host, end, run, kill } = await started('stubborn', 6000);
+    expect(end).toEqual({ end: 'deadline', emptied: false, output: '' });
+    expect(await kill()).toBe('alive');
+    host.services.heal();
+    await run(100);
+    expect(host.services.units.size).toBe(0);
+    expect(await kill()).toBe('gone');
+  });
+
+  it('that mounts late mounts nothing once its unit was killed', async () => {
+    const { host, kill, run } = await started('late', 45);
+    expect(await kill()).toBe('gone');
+    await run(30_000);
+    expect(host.kernel.at(POINT)).toHaveLength(0);
+  });
+
+  it('cannot be started under a name in use; its daemon ends when its mount is gone', async () => {
+    const { host, run } = await started('prompt', 60);
+    let second: HelperEnd | null = null;
+    const units = host.machine({ name: 'broker', alive: true }).units;
+    void units.start({ unit: UNIT, program: 'm', args: ['r/v', POINT], budgetMs: 1000 }).then((end) => (second = end));
+    await run(50);
+    expect(second).toMatchObject({ end: 'not-started', why: 'name-in-use' });
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    await run(50);
+    expect(host.services.units.size).toBe(0);
+  });
+
+  it('kills the server with the unit: the mount stays, dead', async () => {
+    const { host, kill } = await started('prompt', 60);
+    expect(await kill()).toBe('gone');
+    expect(host.kernel.top(POINT)?.server?.state).toBe('dead');
+  });
+});

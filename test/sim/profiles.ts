@@ -1,0 +1,106 @@
+// What may go wrong in a run, and how often: five profiles, from nothing at all to everything at once.
+
+import type { Mood } from './moods.js';
+
+/** One kind of trouble. */
+export type Trouble =
+  | 'hang'
+  | 'hang-answered'
+  | 'stale'
+  | 'failing'
+  | 'die'
+  | 'recover'
+  | 'rights'
+  | 'cover'
+  | 'uncover'
+  | 'take-away'
+  | 'nova-mounts'
+  | 'visitor'
+  | 'copy'
+  | 'junk'
+  | 'broker-dies'
+  | 'agent-dies'
+  | 'both-die'
+  | 'agent-stops'
+  | 'cut'
+  | 'silence'
+  | 'link-down'
+  | 'disk-full'
+  | 'disk-slow'
+  | 'not-ready'
+  | 'reboot'
+  | 'ledger-lost';
+
+/** How often each trouble, and how often each mood of a helper. */
+export interface Profile {
+  readonly name: string;
+  readonly troubles: Readonly<Partial<Record<Trouble, number>>>;
+  /** Share of helpers that misbehave. */
+  readonly badHelpers: number;
+  readonly crashAtPoints: number;
+  /** Mean milliseconds between two troubles. */
+  readonly paceMs: number;
+}
+
+/** Ways in which a helper misbehaves. */
+export const BAD_MOODS: Readonly<Record<Exclude<Mood, 'prompt'>, number>> = {
+  slow: 4,
+  fails: 3,
+  'fails-mounted': 1,
+  hangs: 3,
+  'hangs-mounted': 2,
+  stubborn: 1,
+  wrong: 2,
+  late: 4,
+  nothing: 2,
+  dies: 2,
+  'dies-mounted': 2,
+  missing: 1,
+  untrusted: 1,
+};
+
+const VOLUME_TROUBLES = {
+  hang: 4,
+  'hang-answered': 3,
+  stale: 2,
+  failing: 2,
+  die: 4,
+  recover: 10,
+  rights: 2,
+  cover: 2,
+  uncover: 4,
+  'take-away': 3,
+  'nova-mounts': 3,
+  visitor: 2,
+  copy: 1,
+  junk: 1,
+} as const;
+
+const PROCESS_TROUBLES = {
+  'broker-dies': 4,
+  'agent-dies': 4,
+  'both-die': 1,
+  'agent-stops': 1,
+  cut: 3,
+  silence: 1,
+  'link-down': 1,
+  'disk-full': 2,
+  'disk-slow': 2,
+  'not-ready': 1,
+  reboot: 1,
+} as const;
+
+/** The profiles that seeds are run under. */
+export const PROFILES: readonly Profile[] = [
+  { name: 'calm', troubles: {}, badHelpers: 0, crashAtPoints: 0, paceMs: 5000 },
+  { name: 'volumes', troubles: VOLUME_TROUBLES, badHelpers: 0.25, crashAtPoints: 0, paceMs: 900 },
+  { name: 'processes', troubles: PROCESS_TROUBLES, badHelpers: 0, crashAtPoints: 0.02, paceMs: 3000 },
+  { name: 'points', troubles: { 'nova-mounts': 1, recover: 1 }, badHelpers: 0.1, crashAtPoints: 0.06, paceMs: 3000 },
+  {
+    name: 'everything',
+    troubles: { ...VOLUME_TROUBLES, ...PROCESS_TROUBLES, 'ledger-lost': 1 },
+    badHelpers: 0.15,
+    crashAtPoints: 0.01,
+    paceMs: 1200,
+  },
+];

@@ -1,0 +1,93 @@
+// Judges what Fairlead says of itself against what clients were told (I2 never lost, I8 once), and, when all is quiet,
+// what is left in the world against both (I3 never leaked).
+
+import { userOf } from '../../src/core/names.js';
+import type { ListReply } from '../../src/core/requests.js';
+import type { LedgerSnapshot } from '../../src/core/records.js';
+import type { Fail } from './effects.js';
+import type { History } from './history.js';
+import { short } from './kernel.js';
+import type { Host } from './machine.js';
+import type { Truth } from './truth.js';
+
+/** I2 and I8: every acknowledged attachment is listed, once; every ended one is not. */
+export function judgeList(list: ListReply, truth: Truth, fail: Fail): void {
+  const listed = new Set<string>();
+  for (const mount of list.mounts) {
+    for (const { consumer, disk } of mount.attachments) {
+      const key = `${userOf(consumer)} ${mount.leaf} ${disk ?? ''}`;
+      if (listed.has(key)) fail('I8', `${key} is attached twice`);
+      listed.add(key);
+    }
+  }
+  for (const key of truth.keys) {
+    switch (truth.certainty(key)) {
+      case 'live':
+        if (!listed.has(key)) fail('I2', `${key} was acknowledged and is not listed`);
+        break;
+      case 'ended':
+        if (listed.has(key)) fail('I6', `${key} was answered as ended and is listed`);
+        break;
+      case 'unknown':
+        break;
+    }
+  }
+}
+
+/** I3 in a healed and quiet world: everything that is there has somebody who needs it. */
+export function judgeQuiet(list: ListReply, host: Host, histories: readonly History[], fail: Fail): void {
+  const { kernel, tree, services } = host;
+  if (list.state !== 'ready') fail('I3', 'the reconciliation has not ended');
+  for (const { mountPoint, volume } of histories) {
+    const listed = list.mounts.find((mount) => mount.leaf === volume.leaf);
+    const needed = listed !== undefined && (listed.attachments.length > 0 || listed.hold !== null);
+    const stack = kernel.at(mountPoint);
+    const where = short(mountPoint);
+    if (listed !== undefined && listed.operation !== null)
+      fail('I3', `${where} still has an open operation: ${JSON.stringify(listed.operation)}`);
+    if (listed?.state === 'releasing') fail('I3', `${where} is still releasing`);
+    if (stack.length > 1) fail('I3', `${where} has ${stack.length} mounts on it`);
+    if (!needed && stack.some((mount) => mount.maker === 'fairlead')) fail('I3', `${where} is mounted for nobody`);
+    if (!needed && stack.length === 0 && tree.nodes.has(mountPoint)) fail('I3', `${where} is left as a directory`);
+    if (!needed && stack.length === 0 && listed !== undefined)
+      fail('I3', `${where} is listed (${listed.state}) for nobody`);
+  }
+  const served = kernel.mounts.filter((mount) => mount.maker === 'fairlead' && mount.server !== null).length;
+  const units = [...services.units.keys()].filter((name) => services.state(name) !== 'idle').length;
+  if (units > served) fail('I3', `${units} units are there for ${served} mounts`);
+  if ([...services.units.keys()].some((name) => services.state(name) === 'starting'))
+    fail('I3', 'a helper is still at work');
+  if (host.probes.stuck > 0) fail('I3', `${host.probes.stuck} probe children are stuck in a healthy world`);
+}
+
+/** I2 in a healed and quiet world, after every user has asked for its volume once more: it is mounted and answers. */
+export function judgeMounted(truth: Truth, histories: readonly History[], fail: Fail): void {
+  for (const { volume, mountPoint, now } of histories) {
+    const live = truth.keysOf(volume).some((key) => truth.certainty(key) === 'live');
+    if (live && (now.top !== 'right' || now.server !== 'answering' || !now.hardened)) {
+      fail(
+        'I2',
+        `${short(mountPoint)} has users and is ${now.top}, ${now.server}, ${now.hardened ? '' : 'not '}hardened`,
+      );
+    }
+  }
+}
+
+/** I3 at the very end: everybody has disconnected, every hold is lifted, and nothing is left of it all. */
+export function judgeEmpty(records: LedgerSnapshot, host: Host, histories: readonly History[], fail: Fail): void {
+  for (const { mountPoint } of histories) {
+    if (host.kernel.at(mountPoint).length > 0)
+      fail('I3', `${short(mountPoint)} is still mounted after everybody has gone`);
+    if (host.tree.nodes.has(mountPoint)) fail('I3', `the directory ${short(mountPoint)} is left`);
+  }
+  const left = {
+    mounts: records.mounts,
+    attachments: records.attachments,
+    holds: records.holds,
+    operations: records.operations,
+  };
+  for (const [table, rows] of Object.entries(left)) {
+    if (rows.length > 0) fail('I3', `the ledger still has ${table}: ${JSON.stringify(rows).slice(0, 300)}`);
+  }
+  if (host.services.units.size > 0) fail('I3', `${host.services.units.size} units are left`);
+}

@@ -1,0 +1,174 @@
+// Judges every answer at the moment it is given: I4 (never wrong), I5 (in time, and not because of another volume) and
+// I6 (never lied to). An answer is honest if the world was like that at some moment between request and reply.
+
+import type { Consumer } from '../../src/core/names.js';
+import { userOf } from '../../src/core/names.js';
+import type { ConnectReply, DisconnectReply, ValidateReply } from '../../src/core/requests.js';
+import type { Fail } from './effects.js';
+import type { History, Moment } from './history.js';
+import { keyOf, type Call, type Truth } from './truth.js';
+
+/** Milliseconds that an undisturbed request on an undisturbed volume may take at most. */
+const CALM_MS = 2500;
+/** Milliseconds for which a disturbance of the whole host goes on being felt (the longest pause between two attempts). */
+const AFTERMATH_MS = 40_000;
+
+/** The judge of answers. */
+export class ReplyJudge {
+  /** When something last happened that concerns every volume, milliseconds. */
+  lastDisturbance = -Infinity;
+  /** Leaves that nothing and nobody ever disturbs in this run. */
+  readonly calmLeaves = new Set<string>();
+  readonly #truth: Truth;
+  readonly #histories: ReadonlyMap<string, History>;
+  readonly #fail: Fail;
+
+  /** `histories` by leaf. */
+  constructor(truth: Truth, histories: ReadonlyMap<string, History>, fail: Fail) {
+    this.#truth = truth;
+    this.#histories = histories;
+    this.#fail = fail;
+  }
+
+  /** Called when a request has ended for its client. */
+  judge(call: Call): void {
+    const { end } = call;
+    if (end === null || end.how === 'lost') return;
+    const took = call.endedAt - call.beganAt;
+    if (took > call.deadlineMs + 1000) this.#fail('I5', `${name(call)} took ${took} ms`);
+    const undisturbed = this.lastDisturbance < call.beganAt - AFTERMATH_MS && this.calmLeaves.has(call.volume.leaf);
+    if (undisturbed && took > CALM_MS) {
+      this.#fail('I5', `${name(call)} took ${took} ms although nothing disturbed its volume`);
+    }
+    if (end.how === 'error') {
+      if (end.code === 'internal')
+        this.#fail('I6', `${name(call)} was answered with an unforeseen error: ${end.message}`);
+      if (undisturbed && end.code !== 'conflict' && call.deadlineMs >= CALM_MS) {
+        this.#fail('I5', `${name(call)} was refused (${end.code}) although nothing disturbed its volume`);
+      }
+      return;
+    }
+    switch (call.kind) {
+      case 'connect': {
+        this.#connect(call, end.reply as ConnectReply);
+        return;
+      }
+      case 'disconnect': {
+        this.#disconnect(call, end.reply as DisconnectReply);
+        return;
+      }
+      case 'validate': {
+        this.#validate(call, end.reply as ValidateReply);
+        return;
+      }
+    }
+  }
+
+  /** Called when the deadline and its second are over: nobody may still be waiting. */
+  overdue(call: Call): void {
+    if (call.end === null)
+      this.#fail('I5', `${name(call)} is not answered ${call.deadlineMs + 1000} ms after it was asked`);
+  }
+
+  #connect(call: Call, reply: ConnectReply): void {
+    const history = this.#histories.get(call.volume.leaf)!;
+    const usable = (moment: Moment): boolean =>
+      moment.top === 'right' &&
+      moment.server === 'answering' &&
+      moment.hardened &&
+      (moment.rights === 'all' || (moment.rights === 'read-only' && call.readOnly));
+    const { now } = history;
+    if (usable(now)) return;
+    // A stranger may have struck after the proof; then it was true a moment ago.
+    const struck = history
+      .since(call.beganStep)
+      .some((moment) => moment.by === 'stranger' && moment.step >= call.beganStep);
+    if (struck && history.ever(call.beganStep, usable)) return;
+    this.#fail('I4', `${name(call)} succeeded (${reply.verdict}) while the leaf is ${tell(now)}`);
+  }
+
+  #disconnect(call: Call, reply: DisconnectReply): void {
+    const history = this.#histories.get(call.volume.leaf)!;
+    const ever = (test: (moment: Moment) => boolean): boolean => history.ever(call.beganStep, test);
+    const lie = (why: string): void => {
+      this.#fail('I6', `${name(call)} was answered ${reply.outcome}: ${why}; the leaf is ${tell(history.now)}`);
+    };
+    if (!ever((moment) => moment.mounted === reply.mounted)) lie(`mounted ${reply.mounted} was never true`);
+    switch (reply.outcome) {
+      case 'released':
+        if (!ever((moment) => !moment.mounted)) lie('it was mounted all the time');
+        break;
+      case 'busy':
+        if (!ever((moment) => moment.busy || moment.top === 'other')) lie('nobody held it');
+        break;
+      case 'hung':
+        if (!ever((moment) => moment.server === 'never-read' || moment.server === 'never-answered'))
+          lie('it did not hang');
+        break;
+      case 'still-used':
+        if (reply.usedBy.length === 0) lie('and by nobody');
+        for (const user of reply.usedBy) this.#checkUser(call, user, lie);
+        break;
+      case 'not-connected':
+        if (this.#certainlyLiveAtStart(call)) lie('the attachment was there');
+        break;
+    }
+  }
+
+  #checkUser(call: Call, consumer: string, lie: (why: string) => void): void {
+    if (consumer.startsWith('hold:')) return;
+    const user = userOf(consumer as Consumer);
+    const keys = this.#truth.keysOf(call.volume).filter((key) => key.startsWith(`${user} `));
+    const possible = keys.some(
+      (key) => this.#truth.certainty(key) !== 'ended' || this.#truth.inMotion(key, call.beganStep),
+    );
+    if (!possible) lie(`${consumer} does not use it`);
+  }
+
+  /** The attachment was acknowledged before this disconnect began, and nobody else has asked to end it since. */
+  #certainlyLiveAtStart(call: Call): boolean {
+    const others = this.#truth.callsOf(call.key).filter((other) => other !== call);
+    const connected = others.findLast(
+      (other) => other.kind === 'connect' && other.end?.how === 'reply' && other.endedStep < call.beganStep,
+    );
+    if (connected === undefined || connected.beganStep <= this.#truth.forgottenAt) return false;
+    return others.every(
+      (other) => other.kind !== 'disconnect' || (other.end !== null && other.endedStep < connected.beganStep),
+    );
+  }
+
+  #validate(call: Call, reply: ValidateReply): void {
+    const history = this.#histories.get(call.volume.leaf)!;
+    if (!history.ever(call.beganStep, (moment) => permits(moment, reply))) {
+      this.#fail('I6', `${name(call)} said ${reply.verdict}, which was never true; the leaf is ${tell(history.now)}`);
+    }
+  }
+}
+
+function permits(moment: Moment, { verdict }: ValidateReply): boolean {
+  switch (verdict) {
+    case 'healthy':
+      return moment.top === 'right' && moment.server === 'answering' && moment.rights === 'all';
+    case 'absent':
+      return moment.top === 'nothing' && !moment.blocked;
+    case 'foreign':
+      return moment.top === 'other' || moment.blocked;
+    case 'stale':
+      return moment.top === 'right' && ['dead', 'stale', 'failing'].includes(moment.server);
+    case 'hung':
+      return moment.server === 'never-read' || moment.server === 'never-answered';
+    case 'denied':
+      return moment.top === 'right' && moment.rights === 'none';
+    case 'read-only':
+      return moment.top === 'right' && moment.rights === 'read-only';
+  }
+}
+
+function name(call: Call): string {
+  return `${call.kind} #${call.id} (${keyOf(call.consumer, call.volume, call.disk)})`;
+}
+
+function tell(moment: Moment): string {
+  const parts = [moment.top, moment.server, moment.rights, moment.hardened ? 'hardened' : 'not hardened'];
+  return [...parts, ...(moment.busy ? ['busy'] : []), ...(moment.blocked ? ['blocked'] : [])].join(', ');
+}

@@ -1,0 +1,211 @@
+// One run of a seed. Events run one at a time, and after each the invariants are judged; after the troubled part the
+// world is healed, must come to rest, and then, when everybody has gone, to nothing.
+
+import type { History } from './history.js';
+import { judgeEmpty, judgeList, judgeMounted, judgeQuiet } from './records.js';
+import type { CallEnd, Key } from './truth.js';
+import { World, type Options, type Violation } from './world.js';
+
+/** Milliseconds of virtual time: the troubled part, coming to rest, and the end. */
+const TROUBLED_MS = 60_000;
+const REST_MS = 180_000;
+const END_MS = 120_000;
+/** Events after which something certainly never comes to rest. */
+const MAX_STEPS = 200_000;
+
+/** What became of a run. */
+export interface Result {
+  readonly seed: number;
+  readonly profile: string;
+  /** The first invariant that broke, or null. */
+  readonly violation: Violation | null;
+  /** The whole trace, if it was kept. */
+  readonly lines: readonly string[];
+  /** Equal for equal runs. */
+  readonly hash: string;
+  readonly steps: number;
+  /** How many requests ended how: `connect reply`, `disconnect busy` … */
+  readonly ends: ReadonlyMap<string, number>;
+  /** Journal points, how often they were reached and how often a process died there. */
+  readonly reached: ReadonlyMap<string, number>;
+  readonly diedAt: ReadonlyMap<string, number>;
+}
+
+/** Runs one seed. Equal seeds and options give equal runs. */
+export async function simulate(seed: number, options: Options): Promise<Result> {
+  const world = new World(seed, options);
+  const stray = (error: unknown): void => {
+    world.fail(
+      'I6',
+      `a promise was left alone with ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
+  };
+  process.on('unhandledRejection', stray);
+  try {
+    await new Run(world).run(seed);
+  } finally {
+    process.off('unhandledRejection', stray);
+  }
+  const { scheduler, processes, truth } = world;
+  const ends = new Map<string, number>();
+  for (const call of truth.calls) {
+    const name = `${call.kind} ${nameOf(call.end)}`;
+    ends.set(name, (ends.get(name) ?? 0) + 1);
+  }
+  return {
+    seed,
+    profile: world.profile.name,
+    violation: world.violation,
+    lines: scheduler.lines,
+    hash: scheduler.hash,
+    steps: scheduler.steps,
+    ends,
+    reached: processes.reached,
+    diedAt: processes.diedAt,
+  };
+}
+
+class Run {
+  readonly #world: World;
+  /** At what state of affairs the records were last judged. */
+  #judged = '';
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  async run(seed: number): Promise<void> {
+    const { scheduler, processes, clients, adversary, chance, profile } = this.#world;
+    scheduler.note(`seed ${seed}, profile ${profile.name}`);
+    processes.startBroker();
+    processes.startAgent();
+    await this.#until(chance.int(0, 2000));
+    for (let client = chance.int(2, 3); client > 0; client -= 1) clients.run(chance.int(3, 8), 6000);
+    adversary.run();
+    await this.#until(TROUBLED_MS);
+    adversary.heal();
+    await this.#until(scheduler.now + REST_MS);
+    await this.#rest();
+    await this.#end();
+  }
+
+  /** Quiet: nothing is in progress, everything that is there is needed, and what is needed can be had. */
+  async #rest(): Promise<void> {
+    const world = this.#world;
+    const { truth, host, histories, processes, fail } = world;
+    if (world.violation !== null) return;
+    const list = processes.agent?.engine.list();
+    if (list === undefined) {
+      fail('I3', 'the agent does not come back');
+      return;
+    }
+    judgeQuiet(list, host, histories, fail);
+    for (const key of truth.keys.filter((each) => truth.certainty(each) === 'live')) {
+      const end = await this.#ask(key, 'connect');
+      if (end?.how !== 'reply') fail('I2', `${key} cannot be connected again in a healthy world: ${nameOf(end)}`);
+    }
+    if (this.violated) return;
+    judgeMounted(truth, histories, fail);
+  }
+
+  /** Everybody goes, and nothing stays. */
+  async #end(): Promise<void> {
+    const { truth, host, histories, processes, disk, scheduler, fail } = this.#world;
+    for (const key of truth.keys) {
+      const end = await this.#ask(key, 'disconnect');
+      if (end?.how !== 'reply') fail('I5', `${key} cannot be disconnected in a healthy world: ${nameOf(end)}`);
+    }
+    for (const history of histories) {
+      const { agent } = processes;
+      if (this.violated || agent === null) return;
+      const listed = agent.engine.list().mounts.find(({ leaf }) => leaf === history.volume.leaf);
+      if (listed === undefined || listed.hold === null) continue;
+      this.#lifted(history);
+      const context = { deadlineMs: 10_000, signal: new AbortController().signal };
+      await this.#drive(agent.engine.liftHold(history.volume.leaf, context));
+    }
+    await this.#until(scheduler.now + END_MS);
+    if (this.violated) return;
+    const records = disk.store.load();
+    for (const history of histories)
+      this.#strangersGo(
+        history,
+        records.mounts.some(({ volume }) => volume.leaf === history.volume.leaf),
+      );
+    judgeEmpty(records, host, histories, fail);
+  }
+
+  /** What keeps a mount by the operator's word is not kept any more. */
+  #lifted(history: History): void {
+    const { effects, host } = this.#world;
+    for (const mount of host.kernel.at(history.mountPoint)) effects.kept.delete(mount);
+  }
+
+  /** What strangers made, and nobody told Fairlead of, they take away themselves. */
+  #strangersGo({ mountPoint }: History, recorded: boolean): void {
+    const { host } = this.#world;
+    if (recorded) return;
+    while (host.kernel.top(mountPoint)?.maker === 'stranger') {
+      if (host.kernel.unmount(mountPoint, 'detach', 'stranger') !== null) break;
+    }
+    if (host.tree.nodes.get(mountPoint)?.maker === 'stranger') host.tree.take(mountPoint);
+  }
+
+  /** One request in the healthy world, asked again while it is refused for a while. */
+  async #ask(key: Key, kind: 'connect' | 'disconnect'): Promise<CallEnd | null> {
+    const { truth, clients, scheduler } = this.#world;
+    const last = truth.callsOf(key).findLast((call) => call.end?.how === 'reply') ?? truth.callsOf(key).at(-1)!;
+    const { volume, disk, consumer, readOnly } = last;
+    let end: CallEnd | null = null;
+    for (let round = 0; round < 5; round += 1) {
+      if (this.violated) return end;
+      end = await this.#drive(clients.ask({ kind, volume, disk, consumer, readOnly, deadlineMs: 60_000 }, 'steadfast'));
+      if (end?.how === 'reply') return end;
+      await this.#until(scheduler.now + 20_000);
+    }
+    return end;
+  }
+
+  /** Lets time pass until a promise is settled. */
+  async #drive<T>(work: Promise<T>): Promise<T | null> {
+    let settled: { readonly value: T | null } | null = null;
+    work.then(
+      (value) => (settled = { value }),
+      () => (settled = { value: null }),
+    );
+    const isSettled = (): boolean => settled !== null;
+    await this.#until(this.#world.scheduler.now + 400_000, isSettled);
+    return (settled as { readonly value: T | null } | null)?.value ?? null;
+  }
+
+  /** Runs events up to that moment, and judges after each. */
+  async #until(moment: number, enough: () => boolean = () => false): Promise<void> {
+    const { scheduler, fail } = this.#world;
+    while (!this.violated && !enough() && (await scheduler.step(moment))) {
+      this.#judge();
+      if (scheduler.steps > MAX_STEPS) fail('I3', `no rest after ${MAX_STEPS} events`);
+    }
+    if (!enough()) scheduler.now = Math.max(scheduler.now, moment);
+  }
+
+  #judge(): void {
+    const { processes, truth, disk, fail } = this.#world;
+    const { agent } = processes;
+    if (agent?.ready !== true) return;
+    const state = `${agent.name} ${disk.acknowledged} ${truth.version}`;
+    if (state === this.#judged) return;
+    this.#judged = state;
+    judgeList(agent.engine.list(), truth, fail);
+  }
+
+  get violated(): boolean {
+    return this.#world.violation !== null;
+  }
+}
+
+function nameOf(end: CallEnd | null): string {
+  if (end === null) return 'open';
+  if (end.how === 'error') return end.code;
+  if (end.how === 'lost') return 'lost';
+  return 'outcome' in end.reply ? end.reply.outcome : 'reply';
+}

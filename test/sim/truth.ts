@@ -1,0 +1,113 @@
+// What the clients were told, kept apart from Fairlead's own records: the independent judge of who is attached.
+
+import { userOf, type Consumer, type DiskName } from '../../src/core/names.js';
+import type { ConnectReply, DisconnectReply, ValidateReply } from '../../src/core/requests.js';
+import type { Volume } from '../../src/core/volume.js';
+
+/** Who uses what: the user (not the consumer's spelling), the leaf and the disk. */
+export type Key = string;
+
+/** How a request ended for its client. `lost`: it will never know. */
+export type CallEnd =
+  | { readonly how: 'reply'; readonly reply: ConnectReply | DisconnectReply | ValidateReply }
+  | { readonly how: 'error'; readonly code: string; readonly message: string }
+  | { readonly how: 'lost' };
+
+/** One request of one client. */
+export interface Call {
+  readonly id: number;
+  readonly kind: 'connect' | 'disconnect' | 'validate';
+  readonly volume: Volume;
+  readonly consumer: Consumer;
+  readonly disk: DiskName | null;
+  readonly readOnly: boolean;
+  readonly key: Key;
+  readonly deadlineMs: number;
+  /** Milliseconds, and step of the scheduler. */
+  readonly beganAt: number;
+  readonly beganStep: number;
+  end: CallEnd | null;
+  endedAt: number;
+  endedStep: number;
+}
+
+/** What is certain about an attachment. */
+export type Certainty = 'live' | 'ended' | 'unknown';
+
+/** The key of an attachment. */
+export function keyOf(consumer: Consumer, volume: Volume, disk: DiskName | null): Key {
+  return `${userOf(consumer)} ${volume.leaf} ${disk ?? ''}`;
+}
+
+/** Failures after which the client cannot know whether its connect had an effect in the end. */
+const UNDECIDED = new Set(['deadline-exceeded', 'unavailable', 'internal', 'hung', 'stuck']);
+
+/** Every request, and what follows from the answers. */
+export class Truth {
+  readonly calls: Call[] = [];
+  readonly #byKey = new Map<Key, Call[]>();
+  /** Step at which all attachments became uncertain: the ledger was lost. */
+  forgottenAt = -1;
+  /** Grows whenever something here changes. */
+  version = 0;
+
+  add(call: Call): void {
+    this.version += 1;
+    this.calls.push(call);
+    const calls = this.#byKey.get(call.key) ?? [];
+    calls.push(call);
+    this.#byKey.set(call.key, calls);
+  }
+
+  get keys(): readonly Key[] {
+    return [...this.#byKey.keys()];
+  }
+
+  callsOf(key: Key): readonly Call[] {
+    return this.#byKey.get(key) ?? [];
+  }
+
+  /** The ledger was lost: nothing recorded is promised any more. */
+  forget(step: number): void {
+    this.version += 1;
+    this.forgottenAt = step;
+  }
+
+  /**
+   * `live`: a connect was answered with success and no disconnect was asked for since that connect began. `ended`: a
+   * disconnect was answered, or there never was a connect, and no connect that may have had an effect began or ended
+   * since that disconnect began. Else nobody can know.
+   */
+  certainty(key: Key): Certainty {
+    const calls = this.callsOf(key).filter((call) => call.kind !== 'validate');
+    const disconnects = calls.filter((call) => call.kind === 'disconnect');
+    const live = calls.some(
+      (call) =>
+        call.kind === 'connect' &&
+        call.end?.how === 'reply' &&
+        call.beganStep > this.forgottenAt &&
+        disconnects.every((other) => other.end !== null && other.endedStep < call.beganStep),
+    );
+    if (live) return 'live';
+    const ended = disconnects.findLast((call) => call.end?.how === 'reply');
+    const since = Math.max(ended?.beganStep ?? -1, -1);
+    const effective = calls.some(
+      (call) => call.kind === 'connect' && mayHaveEffect(call) && (call.end === null || call.endedStep >= since),
+    );
+    return effective ? 'unknown' : 'ended';
+  }
+
+  /** The keys of a leaf. */
+  keysOf(volume: Volume): readonly Key[] {
+    return this.keys.filter((key) => key.split(' ')[1] === volume.leaf);
+  }
+
+  /** Whether anything about a key was asked for and open at any time since that step. */
+  inMotion(key: Key, step: number): boolean {
+    return this.callsOf(key).some((call) => call.kind !== 'validate' && (call.end === null || call.endedStep >= step));
+  }
+}
+
+function mayHaveEffect(call: Call): boolean {
+  return call.end?.how !== 'error' || UNDECIDED.has(call.end.code);
+}

@@ -1,0 +1,291 @@
+// The simulated service manager: units with mount helpers in them that behave or misbehave, and the daemons they leave.
+// Units belong to PID 1: they live on when the broker dies. What a helper does is drawn from its volume's mood.
+
+import { FairleadError } from '../../src/core/errors.js';
+import type { HelperEnd, HelperSpec, Units } from '../../src/sys/ports.js';
+import type { Mood } from './moods.js';
+import { newServer, short, type Kernel, type Mount } from './kernel.js';
+import type { Chance } from './prng.js';
+import type { Life, Scheduler } from './scheduler.js';
+
+/** One process in a unit. */
+interface Process {
+  readonly role: 'helper' | 'daemon';
+  /** In D state: SIGKILL does not end it until the world is healed. */
+  stubborn: boolean;
+  alive: boolean;
+  readonly onDeath: () => void;
+}
+
+interface Unit {
+  readonly name: string;
+  readonly processes: Set<Process>;
+  /** Waits until the unit is empty. */
+  emptied: (() => void)[];
+}
+
+/** PID 1 and its units. */
+export class ServiceManager {
+  readonly units = new Map<string, Unit>();
+  /** Decides what the next helper for an export does. */
+  moodOf: (exported: string) => Mood = () => 'prompt';
+  /** False while the host starts up or shuts down. */
+  ready = true;
+  readonly #scheduler: Scheduler;
+  readonly #kernel: Kernel;
+  readonly #chance: Chance;
+  readonly #way: 'service' | 'scope' | 'session';
+
+  constructor(scheduler: Scheduler, kernel: Kernel, chance: Chance) {
+    this.#scheduler = scheduler;
+    this.#kernel = kernel;
+    this.#chance = chance;
+    this.#way = chance.weighted({ service: 4, scope: 1, session: 1 });
+  }
+
+  /** The port that one life of the broker sees. */
+  port(life: Life): Units {
+    const soon = (): number => this.#chance.int(0, 4);
+    return {
+      way: () =>
+        this.#scheduler.later(life, soon(), 'units: way', () => {
+          if (this.ready) return this.#way;
+          throw new FairleadError('unavailable', 'systemd is not ready to start units. Try again.');
+        }),
+      start: (spec) =>
+        new Promise((resolve) => {
+          this.#scheduler.after(life, soon(), `units: start ${spec.unit.slice(0, 24)}`, () => {
+            this.#start(life, spec, (end) => {
+              this.#scheduler.after(life, soon(), `units: ${spec.unit.slice(0, 24)} ${end.end}`, () => resolve(end));
+            });
+          });
+        }),
+      state: (unit) => this.#scheduler.later(life, soon(), 'units: state', () => this.state(unit)),
+      kill: (unit, budgetMs) =>
+        new Promise((resolve) => {
+          this.#scheduler.after(life, soon(), `units: kill ${unit.slice(0, 24)}`, () => {
+            this.#kill(unit, life, budgetMs, (emptied) => resolve(emptied ? 'gone' : 'alive'));
+          });
+        }),
+      list: (prefix) =>
+        this.#scheduler.later(life, soon(), 'units: list', () =>
+          [...this.units.keys()].filter((name) => name.startsWith(prefix)),
+        ),
+    };
+  }
+
+  state(name: string): 'idle' | 'starting' | 'serving' {
+    const unit = this.units.get(name);
+    if (unit === undefined || unit.processes.size === 0) return 'idle';
+    return [...unit.processes].some((process) => process.role === 'helper') ? 'starting' : 'serving';
+  }
+
+  /** Helpers in D state can be killed again. */
+  heal(): void {
+    for (const unit of this.units.values()) {
+      for (const process of unit.processes) {
+        if (!process.stubborn) continue;
+        process.stubborn = false;
+        if (!process.alive) this.#reap(unit, process);
+      }
+    }
+  }
+
+  /** A reboot: nothing is left, and nobody is told. */
+  reboot(): void {
+    for (const unit of this.units.values()) for (const process of unit.processes) process.alive = false;
+    this.units.clear();
+  }
+
+  #start(life: Life, spec: HelperSpec, tell: (end: HelperEnd) => void): void {
+    const [exported, mountPoint] = spec.args.filter((arg) => !arg.startsWith('-')).slice(0, 2);
+    if (exported === undefined || mountPoint === undefined)
+      throw new Error(`odd argument vector: ${spec.args.join(' ')}`);
+    if ((this.units.get(spec.unit)?.processes.size ?? 0) > 0) {
+      tell({ end: 'not-started', why: 'name-in-use', detail: 'a unit of that name exists' });
+      return;
+    }
+    const mood = this.moodOf(exported);
+    this.#scheduler.note(`helper: ${mood} for ${short(mountPoint)}`);
+    if (mood === 'missing' || mood === 'untrusted') {
+      tell({ end: 'not-started', why: mood, detail: 'the file is not as it should be' });
+      return;
+    }
+    this.#kernel.observe({ kind: 'start-helper', mountPoint, unit: spec.unit, by: 'fairlead' });
+    const unit: Unit = { name: spec.unit, processes: new Set(), emptied: [] };
+    this.units.set(spec.unit, unit);
+    let told = false;
+    const once = (end: HelperEnd): void => {
+      if (told) return;
+      told = true;
+      deadline.cancel();
+      tell(end);
+    };
+    const helper = this.#spawn(unit, 'helper', () => once({ end: 'signalled', signal: 'SIGKILL', output: '' }));
+    // A service's time limit is kept by PID 1; any other's dies with the broker.
+    const keeper = this.#way === 'service' ? null : life;
+    const deadline = this.#scheduler.after(keeper, spec.budgetMs, `helper: time is up for ${short(mountPoint)}`, () => {
+      told = true;
+      this.#kill(spec.unit, null, 500, (emptied) => tell({ end: 'deadline', emptied, output: '' }));
+    });
+    this.#act(mood, unit, helper, exported, mountPoint, once);
+  }
+
+  #act(
+    mood: Mood,
+    unit: Unit,
+    helper: Process,
+    exported: string,
+    mountPoint: string,
+    tell: (end: HelperEnd) => void,
+  ): void {
+    const chance = this.#chance;
+    const work = mood === 'slow' ? chance.int(500, 40_000) : chance.int(1, 40);
+    const exit = (status: number): void => {
+      this.#reap(unit, helper);
+      tell({ end: 'exited', status, output: status === 0 ? '' : 'mount failed' });
+    };
+    const mount = (serves: string): Mount => this.#serve(unit, serves, mountPoint);
+    this.#scheduler.after(null, work, `helper: acts (${mood}) at ${short(mountPoint)}`, () => {
+      if (!helper.alive) return;
+      switch (mood) {
+        case 'prompt':
+        case 'slow':
+          mount(exported);
+          {
+            exit(0);
+            return;
+          }
+        case 'fails': {
+          exit(chance.pick([1, 4, 32]));
+          return;
+        }
+        case 'fails-mounted':
+          mount(exported);
+          {
+            exit(chance.pick([1, 32]));
+            return;
+          }
+        case 'hangs':
+          return;
+        case 'hangs-mounted':
+          mount(exported);
+          return;
+        case 'stubborn':
+          helper.stubborn = true;
+          return;
+        case 'wrong':
+          mount(`${exported}-other`);
+          {
+            exit(0);
+            return;
+          }
+        case 'late': {
+          const daemon = this.#spawn(unit, 'daemon', () => undefined);
+          this.#scheduler.after(null, chance.int(50, 15_000), `helper: late mount at ${short(mountPoint)}`, () => {
+            if (!daemon.alive) return;
+            mount(exported);
+            this.#reap(unit, daemon);
+          });
+          exit(0);
+          return;
+        }
+        case 'nothing': {
+          exit(0);
+          return;
+        }
+        case 'dies':
+          this.#reap(unit, helper);
+          {
+            tell({ end: 'signalled', signal: 'SIGSEGV', output: '' });
+            return;
+          }
+        case 'dies-mounted':
+          this.#kernel.setServer(mount(exported), 'dead', 'stranger');
+          {
+            exit(0);
+            return;
+          }
+        case 'missing':
+        case 'untrusted':
+          return;
+      }
+    });
+  }
+
+  /** Mounts, with a daemon that serves until its mount is gone. */
+  #serve(unit: Unit, serves: string, mountPoint: string): Mount {
+    const server = newServer();
+    const slash = serves.lastIndexOf('/');
+    const mount = this.#kernel.mount({
+      root: '/',
+      mountPoint,
+      fsType: 'fuse.quobyte',
+      source: `quobyte@${serves.slice(0, slash).split(',').join('|')}${serves.slice(slash)}`,
+      server,
+      serves,
+      maker: 'fairlead',
+    });
+    const daemon = this.#spawn(unit, 'daemon', () => this.#kernel.setServer(mount, 'dead', 'fairlead'));
+    server.onUnmounted = () => {
+      this.#scheduler.after(null, this.#chance.int(0, 20), 'daemon: ends', () => {
+        if (daemon.alive) this.#reap(unit, daemon);
+      });
+    };
+    this.#daemons.set(mount, () => {
+      if (daemon.alive) this.#reap(unit, daemon);
+    });
+    return mount;
+  }
+
+  readonly #daemons = new WeakMap<Mount, () => void>();
+
+  /** The daemon behind a mount crashes. */
+  crashDaemon(mount: Mount): void {
+    this.#kernel.setServer(mount, 'dead', 'stranger');
+    this.#daemons.get(mount)?.();
+  }
+
+  #spawn(unit: Unit, role: Process['role'], onDeath: () => void): Process {
+    const process: Process = { role, stubborn: false, alive: true, onDeath };
+    unit.processes.add(process);
+    return process;
+  }
+
+  #reap(unit: Unit, process: Process): void {
+    process.alive = false;
+    unit.processes.delete(process);
+    if (unit.processes.size > 0) return;
+    if (this.units.get(unit.name) === unit) this.units.delete(unit.name);
+    const { emptied } = unit;
+    unit.emptied = [];
+    for (const tell of emptied) tell();
+  }
+
+  #kill(name: string, life: Life | null, budgetMs: number, tell: (emptied: boolean) => void): void {
+    const unit = this.units.get(name);
+    if (unit === undefined) {
+      tell(true);
+      return;
+    }
+    let told = false;
+    const patience = this.#scheduler.after(life, budgetMs, 'units: killed in vain', () => {
+      told = true;
+      tell(false);
+    });
+    unit.emptied.push(() => {
+      patience.cancel();
+      if (!told) tell(true);
+    });
+    for (const process of [...unit.processes]) {
+      if (!process.alive) continue;
+      process.alive = process.stubborn ? false : process.alive;
+      if (process.stubborn) continue;
+      this.#scheduler.after(null, this.#chance.int(0, 30), 'units: a process dies', () => {
+        if (!process.alive) return;
+        this.#reap(unit, process);
+        process.onDeath();
+      });
+    }
+  }
+}

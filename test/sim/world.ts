@@ -1,0 +1,122 @@
+// Everything that one run consists of, put together from its seed: the host, the state disk, both processes, clients, the
+// adversary, the independent truth and the judges. What happens in it is simulate.ts's business.
+
+import { parseVolume } from '../../src/backends/registry.js';
+import { BACKEND_NAMES, type Volume } from '../../src/core/volume.js';
+import { Adversary } from './adversary.js';
+import { Clients } from './clients.js';
+import { StateDisk, type Store } from './disk.js';
+import { EffectJudge, type Fail } from './effects.js';
+import { History } from './history.js';
+import { Host } from './machine.js';
+import { chanceOf, type Chance } from './prng.js';
+import { Processes, type Makers } from './processes.js';
+import { PROFILES, type Profile } from './profiles.js';
+import { ReplyJudge } from './replies.js';
+import { Scheduler } from './scheduler.js';
+import { Truth } from './truth.js';
+
+/** Where volumes are mounted in the simulated world. */
+export const BASES = { quobyte: '/var/lib/fairlead/mnt/quobyte', local: '/var/lib/fairlead/mnt/local' } as const;
+/** Where local volumes lie. */
+export const LOCAL_ROOT = '/srv/pool';
+
+const VOLUMES: readonly Volume[] = [
+  'quobyte://reg1:7861,reg2:7861/vol-a',
+  'quobyte://reg1/vol-b',
+  'quobyte://192.168.1.1/vol-c',
+  `local://${LOCAL_ROOT}/d`,
+].map((url) => parseVolume(url));
+
+/** How a run is to be made. */
+export interface Options {
+  readonly makers: Makers;
+  newStore(): Store;
+  /** `lines`: keep the whole trace. */
+  readonly trace: 'lines' | 'hash-only';
+  /** Name of the profile; by default the seed draws one. */
+  readonly profile?: string;
+}
+
+/** An invariant that broke. */
+export interface Violation {
+  readonly invariant: string;
+  readonly what: string;
+  readonly step: number;
+}
+
+/** One world. */
+export class World {
+  readonly profile: Profile;
+  readonly chance: Chance;
+  readonly scheduler: Scheduler;
+  readonly host: Host;
+  readonly disk: StateDisk;
+  readonly truth = new Truth();
+  readonly histories: readonly History[];
+  readonly effects: EffectJudge;
+  readonly replies: ReplyJudge;
+  readonly processes: Processes;
+  readonly clients: Clients;
+  readonly adversary: Adversary;
+  violation: Violation | null = null;
+
+  constructor(seed: number, options: Options) {
+    const chance = chanceOf(seed);
+    this.chance = chance;
+    this.profile = PROFILES.find(({ name }) => name === options.profile) ?? chance.pick(PROFILES);
+    const scheduler = new Scheduler(chance.fork(), options.trace);
+    const host = new Host(scheduler, chance.fork());
+    const disk = new StateDisk(scheduler, chance.fork(), () => options.newStore());
+    this.scheduler = scheduler;
+    this.host = host;
+    this.disk = disk;
+    for (const name of BACKEND_NAMES) host.tree.plant(BASES[name], 0o711);
+    host.tree.plant(`${LOCAL_ROOT}/d`, 0o755);
+    this.histories = VOLUMES.map(
+      (volume) => new History(volume, `${BASES[volume.backend]}/${volume.leaf}`, host.kernel, host.tree, scheduler),
+    );
+    const byPoint = new Map(this.histories.map((history) => [history.mountPoint, history]));
+    const byLeaf = new Map<string, History>(this.histories.map((history) => [history.volume.leaf, history]));
+    host.kernel.changed = (mountPoint, by) => byPoint.get(mountPoint)?.record(by);
+    this.effects = new EffectJudge(this.truth, byPoint, host.kernel, Object.values(BASES), this.fail);
+    host.kernel.observe = (effect) => this.effects.judge(effect);
+    this.replies = new ReplyJudge(this.truth, byLeaf, this.fail);
+    const disturbed = (): void => {
+      this.replies.lastDisturbance = scheduler.now;
+    };
+    const common = { scheduler, host, disk, truth: this.truth, disturbed };
+    this.processes = new Processes({
+      ...common,
+      chance: chance.fork(),
+      makers: options.makers,
+      onAgentGone: (life) => this.clients.agentGone(life),
+    });
+    this.clients = new Clients({
+      ...common,
+      chance: chance.fork(),
+      processes: this.processes,
+      kernel: host.kernel,
+      judge: this.replies,
+      volumes: VOLUMES,
+      histories: byLeaf,
+    });
+    const spared = this.histories.slice(0, { calm: VOLUMES.length, volumes: 1 }[this.profile.name] ?? 0);
+    for (const { volume } of spared) this.replies.calmLeaves.add(volume.leaf);
+    this.adversary = new Adversary({
+      ...common,
+      chance: chance.fork(),
+      processes: this.processes,
+      judge: this.effects,
+      targets: this.histories.filter((history) => !spared.includes(history)),
+      profile: this.profile,
+    });
+  }
+
+  /** Writes down the first invariant that breaks; everything after it is aftermath. */
+  readonly fail: Fail = (invariant, what) => {
+    if (this.violation !== null) return;
+    this.violation = { invariant, what, step: this.scheduler.steps };
+    this.scheduler.note(`VIOLATION ${invariant}: ${what}`);
+  };
+}
