@@ -62,6 +62,8 @@ export const DAEMON_GRACE_MS = 2000;
 export const LOOK_FIRST_MS = 2;
 /** See {@link LOOK_FIRST_MS}. */
 export const LOOK_LAST_MS = 50;
+/** Times an unmount that was answered EBUSY is tried again while a probe of our own is on the mount. */
+export const BUSY_RETRIES = 20;
 /** Mounts shown of one leaf: the topmost ones of a stack. */
 export const MAX_OBSERVED_MOUNTS = 64;
 /** Holders reported of one mount. */
@@ -78,3 +80,25 @@ export const MAX_HTTP_REQUESTS = 1024;
 export const HTTP_REQUEST_TIMEOUT_MS = 10_000;
 /** Milliseconds within which SIGTERM ends a process. */
 export const SHUTDOWN_MS = 8000;
+/** Commits that may wait for the ledger; more are refused as `resource-exhausted`. */
+export const MAX_LEDGER_QUEUE = 4096;
+/** Commits that share one transaction, and so one flush to disk. */
+export const MAX_LEDGER_GROUP = 512;
+/** Bytes kept allocated on the state disk, so that ends can still be written when it is full. */
+export const LEDGER_RESERVE_BYTES = 1_048_576;
+/** Pages (4096 bytes) of write-ahead log after which it is folded into the ledger; half the reserve. */
+export const LEDGER_CHECKPOINT_PAGES = 128;
+/** Milliseconds for the ledger to be opened and checked, and for it to be read. */
+export const LEDGER_OPEN_MS = 60_000;
+/** Milliseconds for the ledger to finish what waits and close; part of {@link SHUTDOWN_MS}. */
+export const LEDGER_CLOSE_MS = 5000;
+/** Set-aside records that are reported; older ones stay in the ledger. */
+export const MAX_SET_ASIDE_REPORTED = 1000;
+/** Bytes of output that are kept of a system tool (systemctl and its like), each of both streams. */
+export const MAX_TOOL_OUTPUT_BYTES = 65_536;
+/** Milliseconds for a system tool that only asks or tells. */
+export const TOOL_BUDGET_MS = 5000;
+/** First and last pause between two looks at a unit that is to become empty, milliseconds. */
+export const EMPTY_POLL_FIRST_MS = 1;
+/** See {@link EMPTY_POLL_FIRST_MS}. */
+export const EMPTY_POLL_LAST_MS = 50;

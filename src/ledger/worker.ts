@@ -1,0 +1,47 @@
+// The ledger's thread: everything that may wait for the state disk happens here, one question after the other. It ends
+// when it is asked to close, and only then: ending a thread inside SQLite would abort the whole process.
+
+import { parentPort } from 'node:worker_threads';
+import { FairleadError } from '../core/errors.js';
+import { toFailure, type Answer, type Question } from './messages.js';
+import { openStore } from './open.js';
+import type { LedgerStore } from './store.js';
+
+let store: LedgerStore | null = null;
+
+function answer(question: Question): Answer {
+  switch (question.kind) {
+    case 'open': {
+      const { directory, version } = question;
+      store = openStore({ directory, version, date: () => new Date().toISOString() });
+      return { kind: 'opened' };
+    }
+    case 'load':
+      return { kind: 'loaded', snapshot: opened().load() };
+    case 'commit': {
+      const failures = opened().applyGroup(question.commits);
+      return { kind: 'committed', failures: failures.map((failure) => failure && toFailure(failure)) };
+    }
+    case 'close':
+      store?.close();
+      parentPort?.removeAllListeners('message');
+      return { kind: 'closed' };
+  }
+}
+
+function opened(): LedgerStore {
+  if (store === null) throw new FairleadError('internal', 'The ledger was asked before it was opened.');
+  return store;
+}
+
+parentPort?.on('message', (question: Question) => {
+  let reply: Answer;
+  try {
+    reply = answer(question);
+  } catch (error) {
+    reply = { kind: 'failed', failure: toFailure(error) };
+  }
+  parentPort?.postMessage(reply);
+});
+
+parentPort?.postMessage({ kind: 'ready' } satisfies Answer);
