@@ -12,6 +12,7 @@ import {
   BROKER_PAUSE_LAST_MS,
   BROKER_REPLY_GRACE_MS,
   MAX_BROKER_REQUESTS,
+  MAX_DEADLINE_MS,
 } from '../core/limits.js';
 import type { DiskName } from '../core/names.js';
 import type { Holder, InventoryItem, Observation } from '../core/observation.js';
@@ -236,7 +237,7 @@ export class BrokerClient implements Broker {
   async #ask<V extends VerbName>(verb: V, args: Arguments<V>, budgetMs: number): Promise<Answer<V>> {
     const began = this.#ports.clock.now();
     const link = await this.#connection(Math.min(budgetMs, BROKER_PATIENCE_MS));
-    const left = Math.floor(budgetMs - (this.#ports.clock.now() - began));
+    const left = Math.min(Math.floor(budgetMs - (this.#ports.clock.now() - began)), MAX_DEADLINE_MS);
     if (link === null || left < 1) {
       const error = new FairleadError(
         link === null ? 'unavailable' : 'deadline-exceeded',

@@ -176,7 +176,10 @@ const errorBody = z.strictObject({
   message: text,
   field: text.exactOptional(),
   retryable: z.boolean(),
-  leaf: leaf.exactOptional(),
+  leaf: z
+    .string()
+    .refine((value): boolean => isLeaf(value))
+    .exactOptional(),
   helperOutput: z.string().max(MAX_HELPER_OUTPUT_BYTES).exactOptional(),
 });
 const stepEnd = z.discriminatedUnion('end', [

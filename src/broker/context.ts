@@ -1,0 +1,53 @@
+// What the broker's handlers work with. Everything they do to the world goes through `machine`; nothing here opens a
+// file, starts a process or reads a clock, so that a simulated machine can stand in for the real one.
+
+import type { BrokerPoint, Reach } from '../core/journal.js';
+import type { SettingsByBackend } from '../backends/backend.js';
+import type { Machine } from '../sys/ports.js';
+import { LeafLocks } from './leaf-locks.js';
+import { Prober } from './prober.js';
+
+/** What the broker's own reading of the configuration says. */
+export interface BrokerSettings {
+  /** The only user, besides root, that may connect. */
+  readonly agentUid: number;
+  readonly backends: SettingsByBackend;
+  /** Users, besides root, that may own a base or a directory above it. */
+  readonly trustedBaseOwners: readonly number[];
+}
+
+/** Events for the log. Fields never hold an export, a URL or a helper's output; a mount is named by its leaf. */
+export interface BrokerLog {
+  info(event: string, fields: Readonly<Record<string, unknown>>): void;
+  warn(event: string, fields: Readonly<Record<string, unknown>>): void;
+}
+
+/** What the composition root gives. */
+export interface BrokerPorts {
+  readonly machine: Machine;
+  readonly settings: BrokerSettings;
+  readonly log: BrokerLog;
+  /** Called at each point at which a crash is worth thinking about. */
+  readonly reach: Reach<BrokerPoint>;
+}
+
+/** The broker's state: all of it is in memory and may be lost at any instruction. */
+export interface Context extends BrokerPorts {
+  readonly prober: Prober;
+  readonly locks: LeafLocks;
+  /** Mount helpers at work now. */
+  readonly helpers: { count: number };
+  /** Units of daemons that were left alive after an unmount because they may serve a copy in another namespace. */
+  readonly leftServing: Set<string>;
+}
+
+/** A broker that has done nothing yet. */
+export function createContext(ports: BrokerPorts): Context {
+  return {
+    ...ports,
+    prober: new Prober(ports.machine),
+    locks: new LeafLocks(ports.machine.clock),
+    helpers: { count: 0 },
+    leftServing: new Set(),
+  };
+}

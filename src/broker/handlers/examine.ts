@@ -1,0 +1,106 @@
+// `examine`: what is wrong on this host as far as the broker can see it, each finding with its mend. It looks at facts of
+// directories, files and units; it asks no server and changes nothing. Messages name paths of the configuration, since
+// only the operator reads them; never a volume.
+
+import type { BackendSettings } from '../../backends/backend.js';
+import type { Finding } from '../../core/broker-api.js';
+import { FairleadError } from '../../core/errors.js';
+import { BACKEND_NAMES, isLeaf } from '../../core/volume.js';
+import type { Context } from '../context.js';
+import { LATE, within } from '../deadline.js';
+import { baseFault } from '../policy.js';
+import type { Handler } from './handler.js';
+
+/** Search permission for everybody (inode(7)). */
+const SEARCHABLE_BY_ALL = 0o001;
+const WRITABLE_BY_OTHERS = 0o022;
+
+/** See the file's head. */
+export const examine: Handler<'examine'> = async ({ context, deadline }) => {
+  const { clock, units } = context.machine;
+  const findings: Finding[] = [];
+  for (const name of BACKEND_NAMES) {
+    const settings = context.settings.backends[name];
+    findings.push(...examineBase(context, name, settings), ...examineStrangers(context, settings));
+  }
+  const { quobyte } = context.settings.backends;
+  findings.push(
+    ...examineFile(context, 'mount helper', quobyte.mountHelper, 'backend.quobyte.mount_helper'),
+    ...examineFile(context, 'unmount helper', quobyte.unmountHelper, 'backend.quobyte.unmount_helper'),
+    ...examineFile(context, 'client configuration', quobyte.clientConfig, 'backend.quobyte.client_config'),
+  );
+  if (context.machine.directories.chain('/dev/fuse').at(-1)?.kind === 'absent') {
+    findings.push(error('/dev/fuse', 'There is no /dev/fuse, so no FUSE filesystem can be mounted.', 'modprobe fuse'));
+  }
+  const way = await within(clock, wayOf(units), deadline.remaining);
+  if (way === LATE) {
+    findings.push(error('systemd', 'systemd did not say its state in time.', 'systemctl is-system-running'));
+  } else if (way !== null) {
+    findings.push(way);
+  }
+  return findings;
+};
+
+async function wayOf(units: Context['machine']['units']): Promise<Finding | null> {
+  try {
+    await units.way();
+    return null;
+  } catch (failure) {
+    if (!(failure instanceof FairleadError)) throw failure;
+    return error('systemd', failure.message, 'systemctl is-system-running');
+  }
+}
+
+function examineBase(context: Context, name: string, settings: BackendSettings): readonly Finding[] {
+  const chain = context.machine.directories.chain(settings.mountBase);
+  const subject = `mount base of ${name}`;
+  const fault = baseFault(chain, context.settings.trustedBaseOwners);
+  if (fault !== null) return [error(subject, fault.message, fault.mend)];
+  const closed = chain.find(({ mode }) => (mode & SEARCHABLE_BY_ALL) === 0);
+  if (closed === undefined) return [];
+  const message = `${closed.path} cannot be searched by everybody, so a virtual machine's user cannot reach its disk.`;
+  return [warning(subject, message, `chmod a+x ${closed.path}`)];
+}
+
+/** Mounts below a base that are not at a leaf, and leaves that cannot be mounted upon. */
+function examineStrangers(context: Context, { mountBase }: BackendSettings): readonly Finding[] {
+  const { table, directories } = context.machine;
+  const findings: Finding[] = [];
+  for (const { mountPoint } of table.below(mountBase)) {
+    if (isLeaf(mountPoint.slice(mountBase.length + 1))) continue;
+    const message = `Something is mounted below ${mountBase} that is not at a leaf. It is not touched.`;
+    findings.push(warning('foreign mount', message, 'Unmount it if nobody needs it: findmnt -R shows where it is.'));
+  }
+  if (directories.chain(mountBase).at(-1)?.kind !== 'directory') return findings;
+  for (const name of directories.list(mountBase).filter(isLeaf)) {
+    const state = directories.leafState(mountBase, name);
+    if (state === 'absent' || state === 'empty' || state === 'mounted') continue;
+    const message = `Something lies at ${mountBase}/${name}, so its volume cannot be mounted.`;
+    findings.push(warning('occupied leaf', message, `Look at ${mountBase}/${name} and move it away.`));
+  }
+  return findings;
+}
+
+/** A file that must be there, root's, and writable by nobody else. */
+function examineFile(context: Context, role: string, path: string | null, setting: string): readonly Finding[] {
+  if (path === null) return [];
+  const chain = context.machine.directories.chain(path);
+  const file = chain.at(-1);
+  if (file === undefined || file.kind === 'absent') {
+    return [error(role, `${path} does not exist.`, `Install the client, or set ${setting}.`)];
+  }
+  const unsound = chain.find(
+    ({ kind, uid, mode }) => kind !== 'link' && (uid !== 0 || (mode & WRITABLE_BY_OTHERS) !== 0),
+  );
+  if (unsound === undefined) return [];
+  const message = `${unsound.path} belongs to another user than root or can be written by others.`;
+  return [error(role, message, `chown root ${unsound.path} && chmod go-w ${unsound.path}`)];
+}
+
+function error(subject: string, message: string, mend: string): Finding {
+  return { subject, severity: 'error', message, mend };
+}
+
+function warning(subject: string, message: string, mend: string): Finding {
+  return { subject, severity: 'warning', message, mend };
+}

@@ -1,0 +1,64 @@
+// `observe`: the facts of one leaf, and what a fresh probe says of the volume that is mounted there.
+
+import { FairleadError } from '../../core/errors.js';
+import type { Access, Judgement } from '../../core/verdict.js';
+import type { Context } from '../context.js';
+import { type Deadline, LATE, within } from '../deadline.js';
+import { type Place, placeOf } from '../place.js';
+import { unitState } from '../quiet.js';
+import { describeMounts, look, type Sight, stillOnTop } from '../sight.js';
+import type { Handler } from './handler.js';
+
+/** Looks again this many times when the mount changed under the probe. */
+const LOOKS = 3;
+
+/** See the file's head. */
+export const observe: Handler<'observe'> = async ({ context, deadline }, request) => {
+  const place = placeOf(context, request.volume);
+  // Both may take a moment, and neither waits for the other. A failure is thrown when it is this one's turn.
+  const asking = unitState(context, place.mountUnit, deadline);
+  asking.catch(() => undefined);
+  const [sight, judgement] = await seeAndJudge(context, place, request.probe, deadline);
+  const unit = await asking;
+  if (unit === null) throw late(place);
+  return {
+    leaf: place.volume.leaf,
+    mountpoint: place.mountpoint,
+    directory: sight.directory,
+    mounts: describeMounts(sight.mounts, place.settings),
+    unit,
+    ...(judgement === null ? {} : { judgement }),
+  };
+};
+
+async function seeAndJudge(
+  context: Context,
+  place: Place,
+  access: Access | null,
+  deadline: Deadline,
+): Promise<readonly [Sight, Judgement | null]> {
+  for (let looks = 1; ; looks += 1) {
+    const sight = look(context, place);
+    const { top } = sight;
+    if (access === null) return [sight, null];
+    if (top === undefined) return [sight, { verdict: 'absent', reason: 'The volume is not mounted.', dead: false }];
+    if (!top.recognised) {
+      const reason = 'Another filesystem is mounted at the leaf of this volume.';
+      return [sight, { verdict: 'foreign', reason, dead: false }];
+    }
+    const probing = context.prober.probe(place.target(top.entry.dev), access);
+    const facts = await within(context.machine.clock, probing, deadline.remaining);
+    if (facts === LATE) throw late(place);
+    if (stillOnTop(context, place, top)) return [sight, place.judge(facts, access)];
+    if (looks === LOOKS) {
+      throw new FairleadError('unavailable', 'The mount changes while it is looked at. Try again.', {
+        leaf: place.volume.leaf,
+      });
+    }
+  }
+}
+
+function late(place: Place): FairleadError {
+  const message = 'The time was up before the volume had been looked at. Try again with a later deadline.';
+  return new FairleadError('deadline-exceeded', message, { leaf: place.volume.leaf });
+}

@@ -1,0 +1,53 @@
+// `disk` and `holders`: who and what is in a mounted volume. Neither follows a link or leaves the volume.
+
+import { FairleadError } from '../../core/errors.js';
+import { MAX_HOLDERS } from '../../core/limits.js';
+import { parseDiskName } from '../../core/names.js';
+import { LATE, within } from '../deadline.js';
+import { type Place, placeOf } from '../place.js';
+import { requireRecognised } from '../policy.js';
+import { look } from '../sight.js';
+import type { Handler } from './handler.js';
+
+/** Kind and size of the file `name` directly in the volume. */
+export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
+  const place = placeOf(context, request.volume);
+  place.authorise();
+  const name = parseDiskName(request.name, 'name');
+  const mount = requireRecognised(place, look(context, place));
+  if (mount === null) throw failure(place, 'not-found', 'The volume is not mounted. Connect it first.');
+  const asking = context.prober.disk(place.target(mount.entry.dev), name);
+  const answer = await within(context.machine.clock, asking, deadline.remaining);
+  if (answer === LATE) throw failure(place, 'deadline-exceeded', 'The disk was not looked at in time. Try again.');
+  switch (answer.end) {
+    case 'answered':
+      return { state: answer.state, size: answer.size };
+    case 'failed':
+      throw failure(
+        place,
+        'unhealthy',
+        `The volume answered ${answer.errno} for the disk. Look at the storage service.`,
+      );
+    case 'hung':
+      throw failure(place, 'hung', 'The server does not answer. Look at the storage service and the network.');
+  }
+};
+
+/** Processes that keep the mounted volume busy, our own probes left out. */
+export const holders: Handler<'holders'> = async ({ context, deadline }, request) => {
+  const place = placeOf(context, request.volume);
+  const { top } = look(context, place);
+  if (top?.recognised !== true) return [];
+  const looking = context.machine.processes.holding(top.entry.dev, place.mountpoint, context.prober.pids);
+  const found = await within(context.machine.clock, looking, deadline.remaining);
+  if (found === LATE) throw failure(place, 'deadline-exceeded', 'The processes were not looked at in time. Try again.');
+  return found.slice(0, MAX_HOLDERS);
+};
+
+function failure(
+  place: Place,
+  code: 'not-found' | 'deadline-exceeded' | 'unhealthy' | 'hung',
+  message: string,
+): FairleadError {
+  return new FairleadError(code, message, { leaf: place.volume.leaf });
+}

@@ -1,0 +1,87 @@
+// A volume and where it belongs on this host: made from URL text by the backend's own grammar and by the broker's own
+// reading of the configuration. Leaf, mountpoint, command lines and unit names are computed here and never accepted.
+
+import type { Backend, BackendSettings, MountWay, SourceIdentity } from '../backends/backend.js';
+import { backendOf, parseVolume } from '../backends/registry.js';
+import type { MountEntry } from '../core/mountinfo.js';
+import { mountpointOf } from '../core/paths.js';
+import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
+import type { Volume } from '../core/volume.js';
+import type { Context } from './context.js';
+import type { ProbeTarget } from './prober.js';
+import { unitName } from './unit-names.js';
+
+/** A command line, program first by itself. */
+export interface Command {
+  readonly program: string;
+  readonly args: readonly string[];
+}
+
+/** See the file's head. */
+export interface Place {
+  readonly volume: Volume;
+  readonly settings: BackendSettings;
+  readonly base: string;
+  readonly mountpoint: string;
+  readonly mountUnit: string;
+  readonly unmountUnit: string;
+  /**
+   * Throws `permission-denied` for a volume that the configuration does not allow. Asked before anything is made or read
+   * for it; taking away what was allowed once must stay possible.
+   */
+  authorise(): void;
+  /** Is the entry this volume? `source` as {@link sourceOf} gives it. */
+  recognises(entry: MountEntry, source: SourceIdentity | null): boolean;
+  /** Identity of the directory that is bound, for a backend that recognises its mounts by it; else null. */
+  sourceOf(): SourceIdentity | null;
+  /** Does the entry look like a mount of this backend, whichever volume it is? */
+  resembles(entry: MountEntry): boolean;
+  mountWay(): MountWay;
+  unmountCommand(): Command | null;
+  judge(facts: ProbeFacts, access: Access): Judgement;
+  explainFailure: Backend['explainFailure'];
+  /** The mount on the superblock `dev`, as the prober wants it. */
+  target(dev: string): ProbeTarget;
+}
+
+/** The place of the volume that `url` names. Throws `invalid-argument` for text outside the grammar. */
+export function placeOf(context: Context, url: string): Place {
+  return placeOfVolume(context, parseVolume(url, 'volume'));
+}
+
+/** The place of a parsed volume. */
+export function placeOfVolume(context: Context, volume: Volume): Place {
+  const backend = backendOf(volume.backend);
+  const settings = context.settings.backends[volume.backend];
+  const base = settings.mountBase;
+  const mountpoint = mountpointOf(base, volume.leaf);
+  const mountWay = (): MountWay => backend.mountWay(volume, settings, mountpoint);
+  return {
+    volume,
+    settings,
+    base,
+    mountpoint,
+    mountUnit: unitName('mount', base, volume.leaf),
+    unmountUnit: unitName('unmount', base, volume.leaf),
+    authorise: () => backend.authorise(volume, settings),
+    recognises: (entry, source) => backend.recognises(entry, volume, source),
+    sourceOf: () => {
+      if (!backend.identifiedBySource) return null;
+      const way = mountWay();
+      return way.way === 'bind' ? context.machine.mounts.identify(way.source) : null;
+    },
+    resembles: (entry) => backend.candidateExports(entry).length > 0,
+    mountWay,
+    unmountCommand: () => backend.unmountCommand(settings, mountpoint),
+    judge: (facts, access) => backend.judge(facts, access, settings),
+    explainFailure: (failure) => backend.explainFailure(failure),
+    target: (dev) => ({
+      dev,
+      mountpoint,
+      witness: backend.witness,
+      timeoutMs: settings.probeTimeoutMs,
+      accessUid: settings.accessUid,
+      accessGid: settings.accessGid,
+    }),
+  };
+}

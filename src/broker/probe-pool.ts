@@ -1,0 +1,147 @@
+// Children that do what may hang, and jobs for them. A job that hangs keeps its place in its child until it is answered
+// or the child is gone, however long that takes; when places run out another child is started, up to a limit. Nothing
+// is known here about mounts.
+
+import type { Clock } from '../core/clock.js';
+import { MAX_JOBS_PER_PROBE_CHILD, MAX_LEAKED_PROBE_CHILDREN, PROBE_QUEUE_PATIENCE_MS } from '../core/limits.js';
+import type { ProbeAnswer, ProbeChild, ProbeJob } from '../sys/ports.js';
+
+/** How a job ended. `died`: its child ended first, nobody knows what it did. `exhausted`: it was never begun. */
+export type JobEnd = ProbeAnswer | { readonly kind: 'died' } | { readonly kind: 'exhausted' };
+
+/** A job that was given to the pool. */
+export interface Job {
+  /** Resolves when the job is over; for a hung one perhaps never. */
+  readonly end: Promise<JobEnd>;
+  /** Kills the child that has the job, and with it every other job there; a job that no child has is never begun. */
+  kill(): void;
+}
+
+interface Pending {
+  readonly id: number;
+  readonly job: ProbeJob;
+  readonly resolve: (end: JobEnd) => void;
+  child: Place | null;
+}
+
+/** A child and the jobs that it has not answered. */
+interface Place {
+  readonly child: ProbeChild;
+  readonly jobs: Map<number, Pending>;
+}
+
+/** One kind of probe children: those of one user. */
+export class ProbePool {
+  readonly #clock: Clock;
+  readonly #start: () => ProbeChild;
+  readonly #places = new Set<Place>();
+  readonly #queue: Pending[] = [];
+  #nextId = 1;
+  #hurrying = false;
+
+  constructor(clock: Clock, start: () => ProbeChild) {
+    this.#clock = clock;
+    this.#start = start;
+  }
+
+  /** Processes of this pool that live. */
+  get pids(): readonly number[] {
+    return [...this.#places].map(({ child }) => child.pid);
+  }
+
+  /** Begins a job as soon as there is a place for it. */
+  run(job: ProbeJob): Job {
+    let resolve: (end: JobEnd) => void = () => undefined;
+    const end = new Promise<JobEnd>((settle) => {
+      resolve = settle;
+    });
+    const pending: Pending = { id: this.#nextId++, job, resolve, child: null };
+    this.#queue.push(pending);
+    if (this.#places.size === 0) this.#grow();
+    this.#post();
+    if (this.#queue.length > 0) void this.#hurry();
+    return {
+      end,
+      kill: () => {
+        pending.child?.child.kill();
+        const waiting = this.#queue.indexOf(pending);
+        if (waiting < 0) return;
+        this.#queue.splice(waiting, 1);
+        resolve({ kind: 'exhausted' });
+      },
+    };
+  }
+
+  /** Kills every child; for the end of the process. */
+  close(): void {
+    for (const { child } of this.#places) child.kill();
+  }
+
+  /** Gives waiting jobs to the children with the most room. */
+  #post(): void {
+    while (this.#queue.length > 0) {
+      const room = [...this.#places].reduce<Place | null>(
+        (best, place) => (best === null || place.jobs.size < best.jobs.size ? place : best),
+        null,
+      );
+      if (room === null || room.jobs.size >= MAX_JOBS_PER_PROBE_CHILD) return;
+      const pending = this.#queue.shift();
+      if (pending === undefined) return;
+      pending.child = room;
+      room.jobs.set(pending.id, pending);
+      room.child.post(pending.id, pending.job);
+    }
+  }
+
+  /** Living servers answer at once and free their places; where they do not, more children are needed. */
+  async #hurry(): Promise<void> {
+    if (this.#hurrying) return;
+    this.#hurrying = true;
+    while (this.#queue.length > 0) {
+      const first = this.#queue[0];
+      await this.#clock.sleep(PROBE_QUEUE_PATIENCE_MS);
+      if (this.#queue[0] !== first) continue;
+      if (this.#grow()) this.#post();
+      else this.#queue.shift()?.resolve({ kind: 'exhausted' });
+    }
+    this.#hurrying = false;
+  }
+
+  /** Starts one more child; false if there are too many, or it cannot be started. */
+  #grow(): boolean {
+    if (this.#places.size >= MAX_LEAKED_PROBE_CHILDREN) return false;
+    let child: ProbeChild;
+    try {
+      child = this.#start();
+    } catch (error) {
+      // EAGAIN, ENOMEM: whoever waits is told that there are no children left.
+      if (error instanceof Error && 'code' in error) return false;
+      throw error;
+    }
+    const place: Place = { child, jobs: new Map() };
+    this.#places.add(place);
+    child.onAnswer((id, answer) => {
+      const pending = place.jobs.get(id);
+      place.jobs.delete(id);
+      pending?.resolve(answer);
+      this.#post();
+      this.#shrink(place);
+    });
+    child.onExit(() => {
+      this.#places.delete(place);
+      for (const pending of place.jobs.values()) pending.resolve({ kind: 'died' });
+      place.jobs.clear();
+      if (this.#queue.length > 0) void this.#hurry();
+    });
+    return true;
+  }
+
+  /** A child without work goes when another one has none either. */
+  #shrink(place: Place): void {
+    if (place.jobs.size > 0) return;
+    const idle = [...this.#places].some((other) => other !== place && other.jobs.size === 0);
+    if (!idle) return;
+    this.#places.delete(place);
+    place.child.kill();
+  }
+}

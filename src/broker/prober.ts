@@ -1,0 +1,276 @@
+// Everything that may wait for a filesystem server, from the parent's side: probes, disks and unmounts are handed to
+// children that may hang. A mount has one gate: at most one call of ours is outstanding on it, so a hung volume costs one
+// thread and delays no other. Whoever asks while a call is at work waits for a fresh one that begins after he asked;
+// when the call at work is overdue, everybody is told `hung`, and nothing is added until it is answered.
+
+import type { Clock } from '../core/clock.js';
+import { FairleadError } from '../core/errors.js';
+import type { Access, ProbeFacts } from '../core/verdict.js';
+import type { Machine } from '../sys/ports.js';
+import { LATE, within } from './deadline.js';
+import { type Job, type JobEnd, ProbePool } from './probe-pool.js';
+
+/** A mount that is to be asked. */
+export interface ProbeTarget {
+  /** `major:minor` of the superblock: a mount that was replaced has a gate of its own. */
+  readonly dev: string;
+  readonly mountpoint: string;
+  /** Extended attribute to look for, or null. */
+  readonly witness: string | null;
+  /** Milliseconds after which a call counts as hung. */
+  readonly timeoutMs: number;
+  /** Whose rights are tested; uid 0: the broker's own. */
+  readonly accessUid: number;
+  readonly accessGid: number;
+}
+
+/** What is known of a disk's name inside a mount. */
+export type DiskAnswer =
+  | { readonly end: 'answered'; readonly state: 'absent' | 'regular' | 'link' | 'other'; readonly size: number }
+  | { readonly end: 'failed'; readonly errno: string }
+  | { readonly end: 'hung' };
+
+/** How an unmount ended. `errno` null: done. `lost`: its child ended, look at the table. */
+export type UnmountEnd =
+  | { readonly end: 'answered'; readonly errno: string | null }
+  | { readonly end: 'lost' }
+  | { readonly end: 'exhausted' };
+
+/** What is asked at a gate, and who waits for it. */
+type Call = ProbeCall | DiskCall;
+interface ProbeCall {
+  readonly kind: 'probe';
+  access: Access;
+  readonly waiting: Waiting<ProbeFacts>[];
+}
+interface DiskCall {
+  readonly kind: 'disk';
+  readonly name: string;
+  readonly waiting: Waiting<DiskAnswer>[];
+}
+interface Waiting<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Gate {
+  /** `overdue`: it has not been answered within its time, and is still outstanding. */
+  running: 'none' | 'in-time' | 'overdue';
+  readonly queue: Call[];
+}
+
+const HUNG: ProbeFacts = { statfs: { end: 'hung' }, write: 'not-asked', search: 'not-asked', witness: 'not-asked' };
+
+/** The broker's children and gates. */
+export class Prober {
+  readonly #machine: Machine;
+  readonly #clock: Clock;
+  readonly #gates = new Map<string, Gate>();
+  readonly #pools = new Map<string, ProbePool>();
+  /** Unmounts have children of their own, so that they never wait behind probes. */
+  readonly #unmounting: ProbePool;
+  readonly #unmounts = new Map<string, Job>();
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.#clock = machine.clock;
+    this.#unmounting = new ProbePool(machine.clock, () => machine.probeChildren.start(0, 0));
+  }
+
+  /** Our own processes that may be seen using a mount. */
+  get pids(): readonly number[] {
+    return [...this.#pools.values(), this.#unmounting].flatMap((pool) => pool.pids);
+  }
+
+  /** Ends all children that can be ended. */
+  close(): void {
+    for (const pool of this.#pools.values()) pool.close();
+    this.#unmounting.close();
+  }
+
+  /**
+   * The answers of a probe that began after this call. Rejects with `resource-exhausted` when too many probes hang, with
+   * `unavailable` when children die.
+   */
+  probe(target: ProbeTarget, access: Access): Promise<ProbeFacts> {
+    return new Promise((resolve, reject) => {
+      const gate = this.#gate(target);
+      if (gate.running === 'overdue') {
+        resolve(HUNG);
+        return;
+      }
+      const next = gate.queue.find((call) => call.kind === 'probe');
+      if (next === undefined) {
+        gate.queue.push({ kind: 'probe', access, waiting: [{ resolve, reject }] });
+      } else {
+        if (access === 'read-write') next.access = access;
+        next.waiting.push({ resolve, reject });
+      }
+      this.#pump(target, gate);
+    });
+  }
+
+  /** State of the file `name` directly below the mountpoint. Rejects like {@link probe}. */
+  disk(target: ProbeTarget, name: string): Promise<DiskAnswer> {
+    return new Promise((resolve, reject) => {
+      const gate = this.#gate(target);
+      if (gate.running === 'overdue') {
+        resolve({ end: 'hung' });
+        return;
+      }
+      const next = gate.queue.find((call): call is DiskCall => call.kind === 'disk' && call.name === name);
+      if (next === undefined) gate.queue.push({ kind: 'disk', name, waiting: [{ resolve, reject }] });
+      else next.waiting.push({ resolve, reject });
+      this.#pump(target, gate);
+    });
+  }
+
+  /** Whether a call of ours is on the mount now; while one is, the mount is busy through us. */
+  using(target: ProbeTarget): 'no' | 'yes' | 'hung' {
+    switch (this.#gates.get(keyOf(target))?.running ?? 'none') {
+      case 'none':
+        return 'no';
+      case 'in-time':
+        return 'yes';
+      case 'overdue':
+        return 'hung';
+    }
+  }
+
+  /** Begins umount2 on `<base>/<leaf>`. Only when nothing is {@link unmounting} there. */
+  unmount(base: string, leaf: string, mode: 'plain' | 'detach'): Promise<UnmountEnd> {
+    const mountpoint = `${base}/${leaf}`;
+    if (this.#unmounts.has(mountpoint)) throw new Error('two unmounts of one leaf at the same time');
+    const job = this.#unmounting.run({ kind: 'unmount', base, leaf, mode });
+    this.#unmounts.set(mountpoint, job);
+    return job.end.then((end) => {
+      this.#unmounts.delete(mountpoint);
+      switch (end.kind) {
+        case 'unmount':
+          return { end: 'answered', errno: end.errno };
+        case 'failed':
+          return { end: 'answered', errno: end.errno };
+        case 'exhausted':
+          return { end: 'exhausted' };
+        case 'died':
+        case 'probe':
+        case 'disk':
+          return { end: 'lost' };
+      }
+    });
+  }
+
+  /** Whether an unmount of the leaf is still outstanding: until it ends it may act at any time. */
+  unmounting(mountpoint: string): boolean {
+    return this.#unmounts.has(mountpoint);
+  }
+
+  /** Kills the child of an outstanding unmount and waits for its end; false if it may still act after `ms`. */
+  async endUnmount(mountpoint: string, ms: number): Promise<boolean> {
+    const job = this.#unmounts.get(mountpoint);
+    if (job === undefined) return true;
+    job.kill();
+    return (await within(this.#clock, job.end, ms)) !== LATE;
+  }
+
+  #gate(target: ProbeTarget): Gate {
+    const key = keyOf(target);
+    const gate = this.#gates.get(key) ?? { running: 'none', queue: [] };
+    this.#gates.set(key, gate);
+    return gate;
+  }
+
+  #pump(target: ProbeTarget, gate: Gate): void {
+    if (gate.running !== 'none') return;
+    const call = gate.queue.shift();
+    if (call === undefined) {
+      this.#gates.delete(keyOf(target));
+      return;
+    }
+    gate.running = 'in-time';
+    void this.#serve(target, gate, call);
+  }
+
+  async #serve(target: ProbeTarget, gate: Gate, call: Call): Promise<void> {
+    const work = call.kind === 'probe' ? this.#probeNow(target, call) : this.#diskNow(target, call);
+    // Settles only here: nobody else awaits it, and a call that is never answered never gets further.
+    const over = work.then(
+      () => undefined,
+      (error: unknown) => {
+        for (const { reject } of call.waiting) reject(error instanceof Error ? error : new Error('a probe failed'));
+      },
+    );
+    if ((await within(this.#clock, over, target.timeoutMs)) === LATE) {
+      gate.running = 'overdue';
+      hang(call);
+      for (const queued of gate.queue.splice(0)) hang(queued);
+      await over;
+    }
+    gate.running = 'none';
+    this.#pump(target, gate);
+  }
+
+  async #probeNow(target: ProbeTarget, call: ProbeCall): Promise<void> {
+    const { mountpoint, witness, accessUid, accessGid } = target;
+    const own = accessUid === 0;
+    const access = own ? call.access : 'read-only';
+    const seen = await this.#run(0, 0, { kind: 'probe', path: mountpoint, access, witness });
+    let facts = factsOf(seen);
+    if (!own && facts.statfs.end === 'answered') {
+      // Only the kernel's superuser is sure to reach the server (a FUSE mount answers others by itself); only the user
+      // knows what the user may do.
+      const job = { kind: 'probe', path: mountpoint, access: call.access, witness: null } as const;
+      const theirs = factsOf(await this.#run(accessUid, accessGid, job));
+      facts = { ...facts, write: theirs.write, search: theirs.search };
+    }
+    for (const { resolve } of call.waiting) resolve(facts);
+  }
+
+  async #diskNow(target: ProbeTarget, call: DiskCall): Promise<void> {
+    const seen = await this.#run(0, 0, { kind: 'disk', path: target.mountpoint, name: call.name });
+    const answer: DiskAnswer =
+      seen.kind === 'disk'
+        ? { end: 'answered', state: seen.state, size: seen.size }
+        : { end: 'failed', errno: seen.kind === 'failed' ? seen.errno : 'EPROTO' };
+    for (const { resolve } of call.waiting) resolve(answer);
+  }
+
+  /** Runs a job that only looks; once more if its child died of something else. */
+  async #run(uid: number, gid: number, job: Parameters<ProbePool['run']>[0]): Promise<JobEnd> {
+    const pool = this.#pool(uid, gid);
+    let end = await pool.run(job).end;
+    if (end.kind === 'died') end = await pool.run(job).end;
+    if (end.kind === 'exhausted') {
+      throw new FairleadError(
+        'resource-exhausted',
+        'Too many volumes hang: there is no probe left to ask this one. Look at the storage service, then try again.',
+      );
+    }
+    if (end.kind === 'died') {
+      throw new FairleadError('unavailable', 'The process that asks the volume ended unexpectedly. Try again.');
+    }
+    return end;
+  }
+
+  #pool(uid: number, gid: number): ProbePool {
+    const key = `${uid}:${gid}`;
+    const pool = this.#pools.get(key) ?? new ProbePool(this.#clock, () => this.#machine.probeChildren.start(uid, gid));
+    this.#pools.set(key, pool);
+    return pool;
+  }
+}
+
+function keyOf(target: ProbeTarget): string {
+  return `${target.dev} ${target.mountpoint}`;
+}
+
+function hang(call: Call): void {
+  if (call.kind === 'probe') for (const { resolve } of call.waiting) resolve(HUNG);
+  else for (const { resolve } of call.waiting) resolve({ end: 'hung' });
+}
+
+function factsOf(end: JobEnd): ProbeFacts {
+  if (end.kind === 'probe') return end.facts;
+  const errno = end.kind === 'failed' ? end.errno : 'EPROTO';
+  return { statfs: { end: 'failed', errno }, write: 'not-asked', search: 'not-asked', witness: 'not-asked' };
+}

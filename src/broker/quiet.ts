@@ -1,0 +1,74 @@
+// Making sure that nothing of ours acts on a leaf any more: helpers in its units, and an unmount in a child. Killing is
+// not enough; it is over when the unit is empty and the child's call has ended.
+
+import { DAEMON_GRACE_MS, KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS } from '../core/limits.js';
+import type { UnitState } from '../core/observation.js';
+import type { Context } from './context.js';
+import { type Deadline, LATE, until, within } from './deadline.js';
+import type { Place } from './place.js';
+import { look } from './sight.js';
+
+/**
+ * Ends whatever acts on the leaf, unless the right mount is there already: then its unit is left alone, since the
+ * filesystem's daemon lives in it. A daemon that serves a copy in another namespace is spared too, if `daemons` says so.
+ * `acting`: something may still act. Throws `unavailable` when units cannot be asked.
+ */
+export async function makeQuiet(
+  context: Context,
+  place: Place,
+  deadline: Deadline,
+  daemons: 'end-all' | 'spare-copies',
+): Promise<'quiet' | 'acting'> {
+  const { prober, leftServing } = context;
+  if (!(await prober.endUnmount(place.mountpoint, deadline.atMost(KILL_GRACE_MS)))) return 'acting';
+  if (!(await empty(context, place.unmountUnit, deadline))) return 'acting';
+  if (look(context, place).top?.recognised === true) return 'quiet';
+  if (daemons === 'spare-copies' && leftServing.has(place.mountUnit)) return 'quiet';
+  if (!(await empty(context, place.mountUnit, deadline))) return 'acting';
+  leftServing.delete(place.mountUnit);
+  return 'quiet';
+}
+
+/** State of a unit, or null if there was no answer in time. */
+export async function unitState(context: Context, unit: string, deadline: Deadline): Promise<UnitState | null> {
+  const { machine } = context;
+  const state = await within(machine.clock, machine.units.state(unit), deadline.remaining);
+  return state === LATE ? null : state;
+}
+
+/** Kills what is in the unit; true when it is empty. */
+export async function empty(context: Context, unit: string, deadline: Deadline): Promise<boolean> {
+  const state = await unitState(context, unit, deadline);
+  if (state === 'idle') return true;
+  if (state === null) return false;
+  return kill(context, unit, deadline);
+}
+
+/** Kills the unit without asking first whether there is one. */
+export async function kill(context: Context, unit: string, deadline: Deadline): Promise<boolean> {
+  const { machine } = context;
+  const grace = deadline.atMost(KILL_GRACE_MS);
+  const end = await within(machine.clock, machine.units.kill(unit, grace), deadline.remaining);
+  return end === 'gone';
+}
+
+/**
+ * After an unmount: a FUSE filesystem's daemon ends by itself when its last mount is gone. What does not is killed, so
+ * that no process leaks; but not while a copy of the mount lives on in another namespace, which it still serves.
+ */
+export async function endDaemon(context: Context, place: Place, dev: string, deadline: Deadline): Promise<void> {
+  const { machine, log, prober, leftServing } = context;
+  const { leaf } = place.volume;
+  const ended = async (): Promise<true | null> =>
+    (await unitState(context, place.mountUnit, deadline)) === 'idle' ? true : null;
+  const grace = Math.min(DAEMON_GRACE_MS, deadline.before(2 * KILL_GRACE_MS));
+  if ((await until(machine.clock, grace, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, ended)) === true) return;
+  const looking = machine.processes.holding(dev, place.mountpoint, prober.pids);
+  const holders = await within(machine.clock, looking, deadline.before(KILL_GRACE_MS));
+  if (holders === LATE || holders.some(({ by }) => by === 'namespace')) {
+    leftServing.add(place.mountUnit);
+    log.warn('daemon-left', { leaf, why: holders === LATE ? 'no time to look for copies' : 'a copy lives on' });
+    return;
+  }
+  if (!(await kill(context, place.mountUnit, deadline))) log.warn('daemon-left', { leaf, why: 'it cannot be killed' });
+}

@@ -1,0 +1,43 @@
+// The `detach-dead` step: MNT_DETACH, the only place where it is used, and only after the broker's own probe, begun
+// after the request arrived, was answered ENOTCONN: the mount's connection is gone and no server can ever answer again.
+
+import { KILL_GRACE_MS } from '../../core/limits.js';
+import { LATE, within } from '../deadline.js';
+import { requireDead, requireRecognised, requireSoundBase } from '../policy.js';
+import { kill } from '../quiet.js';
+import { look, stillOnTop, stillThere } from '../sight.js';
+import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
+import type { Executor } from './step.js';
+
+/** See the file's head. */
+export const detachDead: Executor = async ({ context, place, deadline, begin }) => {
+  const { machine, prober } = context;
+  requireSoundBase(context, place);
+  const mount = requireRecognised(place, look(context, place));
+  if (mount === null) return UNCHANGED;
+  if (prober.unmounting(place.mountpoint)) {
+    return refused(place, 'hung', 'An earlier unmount of this volume has not been answered yet. It is worked off.');
+  }
+  const probing = prober.probe(place.target(mount.entry.dev), 'read-only');
+  const facts = await within(machine.clock, probing, deadline.before(KILL_GRACE_MS));
+  if (facts === LATE) return refused(place, 'deadline-exceeded', 'The mount was not probed in time. Try again.');
+  requireDead(place, place.judge(facts, 'read-only'));
+  if (!stillOnTop(context, place, mount)) {
+    return refused(place, 'unavailable', 'The mount changed while it was probed. Observe it, then try again.');
+  }
+  begin();
+  const working = prober.unmount(place.base, place.volume.leaf, 'detach');
+  const end = await within(machine.clock, working, deadline.before(KILL_GRACE_MS));
+  if (end === LATE) {
+    return unknown(place, 'hung', 'The detach was not answered in time and may still happen. It is worked off.');
+  }
+  if (stillThere(context, place, mount)) {
+    return refused(place, 'unavailable', 'The kernel did not detach the dead mount. Try again.');
+  }
+  context.reach('broker.detach-dead.done');
+  // Whatever is left of its daemon serves nobody.
+  if (!(await kill(context, place.mountUnit, deadline))) {
+    context.log.warn('daemon-left', { leaf: place.volume.leaf, why: 'it cannot be killed' });
+  }
+  return CHANGED;
+};

@@ -1,0 +1,54 @@
+// The leaf directory: made empty, 0700, root's; removed only when it is empty and nothing is mounted or mounting there.
+
+import type { StepEnd } from '../../core/steps.js';
+import { requireRecognised, requireSoundBase } from '../policy.js';
+import { makeQuiet } from '../quiet.js';
+import { look } from '../sight.js';
+import { CHANGED, refused, UNCHANGED } from '../step-ends.js';
+import type { Attempt, Executor } from './step.js';
+
+/** Makes the leaf, if nothing is there; a mounted or an empty leaf is done already. */
+export const makeLeaf: Executor = (attempt) => Promise.resolve(makeLeafNow(attempt));
+
+function makeLeafNow({ context, place, begin }: Attempt): StepEnd {
+  place.authorise();
+  requireSoundBase(context, place);
+  const sight = look(context, place);
+  if (requireRecognised(place, sight) !== null) return UNCHANGED;
+  if (sight.directory === 'absent') {
+    begin();
+    if (context.machine.directories.makeLeaf(place.base, place.volume.leaf) === 'made') {
+      context.reach('broker.make-leaf.done');
+      return CHANGED;
+    }
+  }
+  const directory = look(context, place).directory;
+  if (directory === 'empty' || directory === 'mounted') return UNCHANGED;
+  return refused(place, 'foreign', 'Something other than an empty directory lies where the leaf belongs. Remove it.');
+}
+
+/** Removes the leaf. A helper that may still mount there is ended first. */
+export const removeLeaf: Executor = async ({ context, place, deadline, begin }) => {
+  requireSoundBase(context, place);
+  const { leaf } = place.volume;
+  const before = look(context, place);
+  if (before.top !== undefined) return refused(place, 'busy', 'The leaf is mounted. Unmount it before removing it.');
+  if (before.directory === 'absent') return UNCHANGED;
+  if ((await makeQuiet(context, place, deadline, 'spare-copies')) === 'acting') {
+    return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');
+  }
+  begin();
+  switch (context.machine.directories.removeLeaf(place.base, leaf)) {
+    case 'removed':
+      context.reach('broker.remove-leaf.done');
+      return CHANGED;
+    case 'absent':
+      return UNCHANGED;
+    case 'mounted':
+      return refused(place, 'busy', 'Something was mounted at the leaf meanwhile. Observe it, then try again.');
+    case 'not-empty':
+      return refused(place, 'foreign', 'The leaf has something in it, which is not removed. Empty it, then try again.');
+    case 'not-a-directory':
+      return refused(place, 'foreign', 'No directory lies where the leaf belongs. Find out who made it and remove it.');
+  }
+};

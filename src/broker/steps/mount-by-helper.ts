@@ -1,0 +1,160 @@
+// A mount helper, from its start to the moment when nothing of it acts any more. Its exit status is a hint: what counts
+// is what the table shows at the leaf, and that it does not show the volume anywhere else.
+
+import type { MountWay } from '../../backends/backend.js';
+import { APPEAR_TIMEOUT_MS, KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS, MAX_HELPERS } from '../../core/limits.js';
+import type { MountEntry } from '../../core/mountinfo.js';
+import { namesOf, redact } from '../../core/secrets.js';
+import type { StepEnd } from '../../core/steps.js';
+import type { HelperEnd } from '../../sys/ports.js';
+import { LATE, until, within } from '../deadline.js';
+import { kill } from '../quiet.js';
+import { look, type Sight } from '../sight.js';
+import { CHANGED, refused, unknown } from '../step-ends.js';
+import { notStarted } from './not-started.js';
+import type { Attempt } from './step.js';
+import { takeAway } from './take-away.js';
+
+/** Milliseconds kept back for looking and answering after everything else had its time. */
+const ANSWER_RESERVE_MS = 100;
+
+/** Runs the helper of a leaf that is empty and quiet. */
+export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { way: 'helper' }>): Promise<StepEnd> {
+  const { context, place, deadline, begin } = attempt;
+  const { machine, helpers } = context;
+  const budgetMs = Math.floor(
+    Math.min(place.settings.mountTimeoutMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)),
+  );
+  if (budgetMs < 1) {
+    return refused(place, 'deadline-exceeded', 'There was no time left to start the mount helper. Try again.');
+  }
+  if (helpers.count >= MAX_HELPERS) {
+    return refused(place, 'resource-exhausted', 'Too many mount helpers are at work. Try again later.');
+  }
+  const before = new Set(machine.table.below('/').map(({ mountId }) => mountId));
+  begin();
+  context.reach('broker.mount.starting');
+  helpers.count += 1;
+  const running = machine.units
+    .start({ unit: place.mountUnit, program: way.program, args: way.args, budgetMs })
+    .finally(() => {
+      helpers.count -= 1;
+    });
+  const ended = await within(machine.clock, running, deadline.before(ANSWER_RESERVE_MS));
+  context.reach('broker.mount.helper-ended');
+  if (ended === LATE) {
+    return unknown(place, 'stuck', 'The mount helper was not ended in time and may still act. It is worked off.');
+  }
+  if (ended.end === 'not-started') return notStarted(place, ended);
+  const seen = await firstSight(attempt, ended);
+  if (seen.top?.recognised === true) {
+    context.reach('broker.mount.done');
+    return CHANGED;
+  }
+  return clearUp(attempt, ended, before);
+}
+
+/** The leaf after the helper; where it reports success the mount is waited for. */
+async function firstSight({ context, place, deadline }: Attempt, ended: HelperEnd): Promise<Sight> {
+  const success = ended.end === 'exited' && ended.status === 0;
+  const patience = success ? Math.min(APPEAR_TIMEOUT_MS, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)) : 0;
+  const seen = await until(context.machine.clock, patience, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, () => {
+    const sight = look(context, place);
+    return sight.top === undefined && (sight.directory === 'empty' || sight.directory === 'mounted') ? null : sight;
+  });
+  return seen ?? look(context, place);
+}
+
+/** The volume is not where it belongs: end what is left of the helper, undo what it did instead, and say what is true. */
+async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<number>): Promise<StepEnd> {
+  const { context, place, deadline } = attempt;
+  const helperOutput = outputOf(attempt, ended);
+  if (!(await kill(context, place.mountUnit, deadline))) {
+    const message = 'The mount helper cannot be ended and may still act. It is worked off.';
+    return unknown(place, 'stuck', message, { helperOutput });
+  }
+  // It may have mounted in its last moment.
+  const { top } = look(context, place);
+  if (top?.recognised === true) {
+    context.reach('broker.mount.done');
+    return CHANGED;
+  }
+  const stray = strayOf(attempt, before);
+  if (stray !== null) {
+    const message = 'The leaf was exchanged while the volume was mounted, and the mount landed elsewhere.';
+    return (await takeAway(attempt, ...parentAndName(stray.mountPoint), stray))
+      ? refused(place, 'permission-denied', `${message} It was undone. Find out who did this.`, { helperOutput })
+      : unknown(place, 'permission-denied', `${message} It could not be undone. Unmount it by hand.`, { helperOutput });
+  }
+  if (top === undefined) return failure(attempt, ended, helperOutput);
+  if (!isWrongVolume(attempt, before)) {
+    const message = 'Another filesystem was mounted at the leaf meanwhile, and it is not touched. Unmount it.';
+    return refused(place, 'foreign', message, { helperOutput });
+  }
+  const message = 'The mount helper mounted another volume than the one that was asked for.';
+  return (await takeAway(attempt, place.base, place.volume.leaf, top.entry))
+    ? refused(place, 'helper-failed', `${message} It was undone. Look at the storage service.`, { helperOutput })
+    : unknown(place, 'foreign', `${message} It could not be undone. Unmount it by hand.`, { helperOutput });
+}
+
+function failure({ place }: Attempt, ended: HelperEnd, helperOutput: string): StepEnd {
+  switch (ended.end) {
+    case 'not-started':
+      return notStarted(place, ended);
+    case 'deadline':
+      return refused(
+        place,
+        'deadline-exceeded',
+        'The mount helper did not end within its time and was ended. Look at the storage service, or allow more time.',
+        { helperOutput },
+      );
+    case 'signalled':
+    case 'exited': {
+      if (ended.end === 'exited' && ended.status === 0) {
+        const message =
+          'The mount helper reported success and nothing was mounted in time. Look at the storage service.';
+        return refused(place, 'deadline-exceeded', message, { helperOutput });
+      }
+      const { code, message } = place.explainFailure({
+        status: ended.end === 'exited' ? ended.status : null,
+        signal: ended.end === 'signalled' ? ended.signal : null,
+        output: ended.output,
+      });
+      return refused(place, code, message, { helperOutput });
+    }
+  }
+}
+
+/** What the helper said, fit to be shown. */
+function outputOf({ place }: Attempt, ended: HelperEnd): string {
+  return ended.end === 'not-started' ? '' : redact(ended.output, [...namesOf(place.volume), place.mountpoint]);
+}
+
+/**
+ * Where the volume was mounted instead of the leaf, if a swapped leaf or base sent the helper astray. A new mount of the
+ * volume elsewhere is the helper's only if the way to the leaf is not what it was, or belongs to somebody who can make it
+ * so for a moment; otherwise it is a stranger's and is left alone.
+ */
+function strayOf({ context, place }: Attempt, before: ReadonlySet<number>): MountEntry | null {
+  const sight = look(context, place);
+  if (sight.top !== undefined) return null;
+  const onlyRoots = context.machine.directories.chain(place.base).every(({ uid }) => uid === 0);
+  if (sight.directory === 'empty' && onlyRoots) return null;
+  const source = place.sourceOf();
+  const strays = context.machine.table
+    .below('/')
+    .filter((entry) => !before.has(entry.mountId) && place.recognises(entry, source));
+  return strays.length === 1 ? (strays[0] ?? null) : null;
+}
+
+/** Another volume of the same filesystem at the leaf, alone and new there: nobody but our helper puts it there. */
+function isWrongVolume({ context, place }: Attempt, before: ReadonlySet<number>): boolean {
+  const { mounts, top } = look(context, place);
+  if (top === undefined || top.recognised || mounts.length !== 1) return false;
+  return !before.has(top.entry.mountId) && place.resembles(top.entry);
+}
+
+function parentAndName(path: string): readonly [directory: string, name: string] {
+  const slash = path.lastIndexOf('/');
+  return [slash === 0 ? '/' : path.slice(0, slash), path.slice(slash + 1)];
+}

@@ -1,0 +1,112 @@
+// The `unmount` step: the topmost mount of the leaf, if it is the volume, by umount2 with UMOUNT_NOFOLLOW in a child, or
+// by the configured helper in a unit. Neither an exit status nor a message decides what happened: the mount table does.
+
+import type { StepEnd } from '../../core/steps.js';
+import { BUSY_RETRIES, KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
+import { namesOf, redact } from '../../core/secrets.js';
+import { LATE, within } from '../deadline.js';
+import type { Command } from '../place.js';
+import { requireRecognised, requireSoundBase } from '../policy.js';
+import { empty, endDaemon, unitState } from '../quiet.js';
+import { look, type SeenMount, stillThere } from '../sight.js';
+import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
+import { notStarted } from './not-started.js';
+import type { Attempt, Executor } from './step.js';
+
+/** Milliseconds kept back for looking and answering after everything else had its time. */
+const ANSWER_RESERVE_MS = 100;
+
+/** See the file's head. */
+export const unmount: Executor = async (attempt) => {
+  const { context, place, deadline, begin } = attempt;
+  requireSoundBase(context, place);
+  if (requireRecognised(place, look(context, place)) === null) return UNCHANGED;
+  const acting = await helperActing(attempt);
+  if (acting !== null) return acting;
+  // A helper that was ended, or an earlier unmount, may have changed what is there.
+  const mount = requireRecognised(place, look(context, place));
+  if (mount === null) return UNCHANGED;
+  begin();
+  const command = place.unmountCommand();
+  const end = command === null ? await byKernel(attempt, mount) : await byHelper(attempt, command, mount);
+  if (end !== CHANGED) return end;
+  context.reach('broker.unmount.done');
+  await endDaemon(context, place, mount.entry.dev, deadline);
+  return CHANGED;
+};
+
+/** Ends a helper that is still at work; what it may do later must not come after our unmount. */
+async function helperActing({ context, place, deadline }: Attempt): Promise<StepEnd | null> {
+  if (context.prober.unmounting(place.mountpoint)) {
+    return refused(place, 'hung', 'An earlier unmount of this volume has not been answered yet. It is worked off.');
+  }
+  const starting = (await unitState(context, place.mountUnit, deadline)) === 'starting';
+  const quiet =
+    (await empty(context, place.unmountUnit, deadline)) &&
+    (!starting || (await empty(context, place.mountUnit, deadline)));
+  if (quiet) return null;
+  return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');
+}
+
+async function byKernel(attempt: Attempt, mount: SeenMount): Promise<StepEnd> {
+  const { context, place, deadline } = attempt;
+  const { machine, prober } = context;
+  const target = place.target(mount.entry.dev);
+  for (let retries = 0; ; retries += 1) {
+    const working = prober.unmount(place.base, place.volume.leaf, 'plain');
+    const end = await within(machine.clock, working, deadline.before(ANSWER_RESERVE_MS));
+    if (end === LATE) {
+      return unknown(place, 'hung', 'The unmount was not answered in time and may still happen. It is worked off.');
+    }
+    if (!stillThere(context, place, mount)) return CHANGED;
+    if (end.end === 'exhausted') {
+      return refused(
+        place,
+        'resource-exhausted',
+        'Too many unmounts hang. Look at the storage service, then try again.',
+      );
+    }
+    if (end.end === 'lost') {
+      return refused(place, 'unavailable', 'The process that unmounts ended unexpectedly. Try again.');
+    }
+    if (end.errno !== 'EBUSY') {
+      const errno = end.errno ?? 'success, although the mount is still there';
+      return refused(place, 'unhealthy', `The kernel did not unmount the volume (${errno}). Try again.`);
+    }
+    // Our own probe makes a mount busy too; it is never what a caller should hear of.
+    const using = prober.using(target);
+    if (using === 'hung') return refused(place, 'hung', 'The server does not answer, so the mount cannot be released.');
+    if (retries >= BUSY_RETRIES || deadline.before(ANSWER_RESERVE_MS) <= LOOK_LAST_MS) return busy(attempt);
+    if (using === 'no' && retries > 0) return busy(attempt);
+    await machine.clock.sleep(LOOK_LAST_MS);
+  }
+}
+
+function busy({ place }: Attempt): StepEnd {
+  return refused(place, 'busy', 'Processes use the mount. End them, or wait until they have ended.');
+}
+
+async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): Promise<StepEnd> {
+  const { context, place, deadline } = attempt;
+  const { machine, prober } = context;
+  const budgetMs = Math.floor(
+    Math.min(place.settings.mountTimeoutMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)),
+  );
+  if (budgetMs < 1) return refused(place, 'deadline-exceeded', 'There was no time left to unmount. Try again.');
+  const running = machine.units.start({ unit: place.unmountUnit, ...command, budgetMs });
+  const ended = await within(machine.clock, running, deadline.before(ANSWER_RESERVE_MS));
+  if (ended === LATE || (ended.end === 'deadline' && !ended.emptied)) {
+    return unknown(place, 'hung', 'The unmount helper was not ended in time and may still act. It is worked off.');
+  }
+  if (!stillThere(context, place, mount)) return CHANGED;
+  if (ended.end === 'not-started') return notStarted(place, ended);
+  const looking = machine.processes.holding(mount.entry.dev, place.mountpoint, prober.pids);
+  const holders = await within(machine.clock, looking, deadline.before(ANSWER_RESERVE_MS));
+  if (holders !== LATE && holders.length > 0) return busy(attempt);
+  if (ended.end === 'deadline') {
+    return refused(place, 'hung', 'The unmount helper did not end within its time and was ended. Try again.');
+  }
+  return refused(place, 'helper-failed', 'The unmount helper ended and the volume is still mounted. Try again.', {
+    helperOutput: redact(ended.output, [...namesOf(place.volume), place.mountpoint]),
+  });
+}
