@@ -49,7 +49,9 @@ export function planConnect(observation: Observation, access: Access): ConnectPl
   }
   if (judgement.dead) {
     const away: StepKind = judgement.errno === 'ENOTCONN' ? 'detach-dead' : 'unmount';
-    return { kind: 'recover', steps: steps(away, 'mount', 'harden') };
+    // What lies below is looked at before anything is mounted on top of it.
+    const below = observation.mounts.length > 1;
+    return { kind: 'recover', steps: below ? steps(away) : steps(away, 'mount', 'harden') };
   }
   const unusable = refusalOf(judgement, observation, access);
   if (unusable !== null) return { kind: 'refuse', error: unusable };
@@ -63,7 +65,7 @@ function planFromNothing(observation: Observation): ConnectPlan {
     case 'empty':
       return { kind: 'connect', steps: steps('mount', 'harden') };
     case 'mounted':
-      // The mount came or went between two looks; the caller observes again.
+      // The mount came or went between two looks.
       return refuse('unavailable', observation, 'The mount table changed while it was read. Try again.');
     case 'occupied':
       return refuse(
