@@ -6,14 +6,14 @@ import { planConnect } from '../core/plan.js';
 import type { AttachmentRecord, Change } from '../core/records.js';
 import type { ConnectPlan, ConnectReply, ConnectRequest, RequestContext } from '../core/requests.js';
 import type { Access } from '../core/verdict.js';
+import type { Volume } from '../core/volume.js';
+import type { Caretaker } from './caretaker.js';
 import { verdictOf, type Context } from './context.js';
 import { Deadline } from './deadline.js';
 import { ensureUsable, type Ensured } from './ensure.js';
-import { answerWithin, type Exchange } from './exchange.js';
-import { closing, letGo, NOBODY, type Releaser } from './release.js';
-
-/** Milliseconds for taking back what a failed connect did, beyond the request's own deadline. */
-const UNDO_MS = 30_000;
+import { underLock, type Exchange } from './exchange.js';
+import { closing } from './execute.js';
+import { putInOrder } from './order.js';
 
 /** What the answer says where read-only is not enforced by the mount. */
 const READ_ONLY_NOTE =
@@ -22,24 +22,18 @@ const READ_ONLY_NOTE =
 /** Makes the attachment exist, once. */
 export async function connect(
   context: Context,
-  releaser: Releaser,
+  caretaker: Caretaker,
   request: ConnectRequest,
-  { deadlineMs, signal }: RequestContext,
+  requestContext: RequestContext,
 ): Promise<ConnectReply> {
-  const { volume } = request;
-  context.checkRunning();
-  context.ports.settings.authorise(volume);
-  const deadline = new Deadline(context.ports.clock, deadlineMs, signal);
-  const unlock = await context.locks.acquireWithin(volume.leaf, deadline);
-  return answerWithin<ConnectReply>(context.ports.clock, context.ports.log, deadline, async (exchange) => {
+  context.ports.settings.authorise(request.volume);
+  return underLock<ConnectReply>(context, request.volume.leaf, requestContext, async (deadline, exchange) => {
     try {
-      return await context.track(connectLocked(context, request, deadline, exchange));
+      return await connectLocked(context, request, deadline, exchange);
     } catch (error) {
       exchange.failing(error);
-      await context.track(undo(context, releaser, request));
+      await undo(context, caretaker, request.volume);
       throw error;
-    } finally {
-      unlock();
     }
   });
 }
@@ -161,21 +155,26 @@ async function checkDisk(
 }
 
 /**
- * After a failed connect: whatever it made goes away again, unless somebody else uses it. What cannot go now is worked
- * off in the background; what cannot even be recorded now stays in the journal.
+ * After a failed connect: whatever it made goes away again, unless somebody else uses it. What cannot be done now is
+ * worked off in the background; what is not over when the engine stops stays in the journal.
  */
-async function undo(context: Context, releaser: Releaser, { volume }: ConnectRequest): Promise<void> {
+async function undo(context: Context, caretaker: Caretaker, volume: Volume): Promise<void> {
+  const { state, stopping } = context;
   const { leaf } = volume;
-  const begun = context.state.operations.has(leaf);
-  const unused = context.state.mounts.get(leaf)?.state === 'mounted' && !context.state.isUsed(leaf);
-  if (!begun && !unused) return;
+  const begun = state.operations.has(leaf);
+  const unused = state.mounts.get(leaf)?.state === 'mounted' && !state.isUsed(leaf);
+  if (stopping.signal.aborted || (!begun && !unused)) return;
   context.ports.reach('undo.begun');
+  if (state.isUsed(leaf)) {
+    // What was begun was begun for its users too: the caretaker brings their mount back, however long that takes.
+    caretaker.schedule(volume);
+    return;
+  }
   try {
-    const end = await letGo(context, volume, new Deadline(context.ports.clock, UNDO_MS), NOBODY);
-    if (end.outcome === 'busy' || end.outcome === 'hung') releaser.schedule(volume);
+    if ((await putInOrder(context, volume)) === 'again') caretaker.schedule(volume);
   } catch (error) {
     context.ports.log.warn('undo-failed', { leaf, error });
-    releaser.schedule(volume);
+    caretaker.schedule(volume);
   }
 }
 

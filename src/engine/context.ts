@@ -1,7 +1,7 @@
 // What every part of the engine works with: the ports, the state, the locks, and the few things they all do.
 
 import { FairleadError } from '../core/errors.js';
-import type { Observation } from '../core/observation.js';
+import type { Holder, Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Access, Verdict } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
@@ -35,6 +35,17 @@ export class Context {
     const observation = await this.ports.broker.observe(volume, { probe, budgetMs });
     this.note(observation);
     return observation;
+  }
+
+  /** Who keeps the mount busy. Not knowing stops nothing: the list is for people. */
+  async holdersOf(volume: Volume, budgetMs: number): Promise<readonly Holder[]> {
+    try {
+      return await this.ports.broker.holders(volume, budgetMs);
+    } catch (error) {
+      if (!(error instanceof FairleadError)) throw error;
+      this.ports.log.warn('holders-unknown', { leaf: volume.leaf, code: error.code });
+      return [];
+    }
   }
 
   /** Remembers what was seen, for `ls`. */
@@ -71,6 +82,19 @@ export class Context {
     const timer = new AbortController();
     await Promise.race([Promise.allSettled([...this.#working]), this.ports.clock.sleep(ms, timer.signal)]);
     timer.abort();
+  }
+
+  /** Pauses between two attempts: ends early when a broker connects or the engine stops. */
+  async pause(ms: number): Promise<void> {
+    const { broker, clock } = this.ports;
+    const woken = new AbortController();
+    const wake = (): void => woken.abort();
+    if (this.stopping.signal.aborted) return;
+    this.stopping.signal.addEventListener('abort', wake);
+    const forget = broker.onConnect(wake);
+    await clock.sleep(ms, woken.signal);
+    forget();
+    this.stopping.signal.removeEventListener('abort', wake);
   }
 
   /** Shows that the operation on a leaf cannot go on for now, to `ls` and to whoever waits. */

@@ -4,34 +4,27 @@ import { FairleadError } from '../core/errors.js';
 import type { Change } from '../core/records.js';
 import type { DisconnectReply, DisconnectRequest, RequestContext } from '../core/requests.js';
 import type { Leaf, Volume } from '../core/volume.js';
+import type { Caretaker } from './caretaker.js';
 import type { Context } from './context.js';
-import { Deadline } from './deadline.js';
-import { answerWithin, type Exchange } from './exchange.js';
-import { release, type ReleaseEnd, type Releaser } from './release.js';
+import type { Deadline } from './deadline.js';
+import { underLock, type Exchange } from './exchange.js';
+import { release, type ReleaseEnd } from './release.js';
 
 /** Ends the attachment, once, and lets the mount go if it was the last that kept it. */
-export async function disconnect(
+export function disconnect(
   context: Context,
-  releaser: Releaser,
+  caretaker: Caretaker,
   request: DisconnectRequest,
-  { deadlineMs, signal }: RequestContext,
+  requestContext: RequestContext,
 ): Promise<DisconnectReply> {
-  const { volume } = request;
-  context.checkRunning();
-  const deadline = new Deadline(context.ports.clock, deadlineMs, signal);
-  const unlock = await context.locks.acquireWithin(volume.leaf, deadline);
-  return answerWithin<DisconnectReply>(context.ports.clock, context.ports.log, deadline, async (exchange) => {
-    try {
-      return await context.track(disconnectLocked(context, releaser, request, deadline, exchange));
-    } finally {
-      unlock();
-    }
-  });
+  return underLock<DisconnectReply>(context, request.volume.leaf, requestContext, (deadline, exchange) =>
+    disconnectLocked(context, caretaker, request, deadline, exchange),
+  );
 }
 
 async function disconnectLocked(
   context: Context,
-  releaser: Releaser,
+  caretaker: Caretaker,
   { volume, consumer, disk }: DisconnectRequest,
   deadline: Deadline,
   exchange: Exchange<DisconnectReply>,
@@ -54,7 +47,7 @@ async function disconnectLocked(
     }
   }
   const reply = (end: ReleaseEnd): DisconnectReply => ({
-    outcome: end.outcome === 'kept' ? 'still-used' : end.outcome,
+    outcome: end.outcome,
     mounted: end.outcome !== 'released',
     leaf,
     usedBy: state.usersOf(leaf),
@@ -65,11 +58,11 @@ async function disconnectLocked(
       answer: (early) => exchange.answer(reply(early)),
       failing: (error) => exchange.failing(error),
     });
-    if (end.outcome !== 'released') releaser.schedule(volume);
+    if (end.outcome !== 'released') caretaker.schedule(volume);
     return reply(end);
   } catch (error) {
     // The attachment's end is recorded; the release goes on without the request.
-    releaser.schedule(volume);
+    caretaker.schedule(volume);
     throw error;
   }
 }
@@ -95,23 +88,18 @@ async function isMounted(context: Context, volume: Volume, deadline: Deadline): 
 }
 
 /** Lifts an inherited hold; the mount then goes away unless somebody is attached. */
-export async function liftHold(
+export function liftHold(
   context: Context,
-  releaser: Releaser,
+  caretaker: Caretaker,
   leaf: Leaf,
-  { deadlineMs, signal }: RequestContext,
+  requestContext: RequestContext,
 ): Promise<{ readonly lifted: boolean }> {
-  context.checkRunning();
-  const deadline = new Deadline(context.ports.clock, deadlineMs, signal);
-  const unlock = await context.locks.acquireWithin(leaf, deadline);
-  try {
+  return underLock(context, leaf, requestContext, async () => {
     const record = context.state.mounts.get(leaf);
     if (!context.state.holds.has(leaf) || record === undefined) return { lifted: false };
     const last = context.state.attachmentsOf(leaf).length === 0;
     await context.commit([{ kind: 'lift-hold', leaf }, ...(last ? [releasingMount(context, record.volume)] : [])]);
-    if (last) releaser.schedule(record.volume);
+    if (last) caretaker.schedule(record.volume);
     return { lifted: true };
-  } finally {
-    unlock();
-  }
+  });
 }

@@ -1,13 +1,13 @@
 // The engine: the pipeline from a typed request to a true answer. Doors call this; it sees the world through its ports.
 
 import type { ListReply, Engine, ValidateReply } from '../core/requests.js';
+import { Caretaker } from './caretaker.js';
 import { connect, planOnly } from './connect.js';
 import { Context, verdictOf } from './context.js';
 import { disconnect, liftHold } from './disconnect.js';
 import { list } from './list.js';
 import type { EnginePorts } from './ports.js';
 import { Reconciler } from './reconciler.js';
-import { Releaser } from './release.js';
 
 /** Milliseconds that a stop waits for work in progress; what is not over by then stays in the journal. */
 const STOP_MS = 5000;
@@ -23,18 +23,18 @@ export interface RunningEngine extends Engine {
 /** Makes an engine. */
 export function createEngine(ports: EnginePorts): RunningEngine {
   const context = new Context(ports);
-  const releaser = new Releaser(context);
-  const reconciler = new Reconciler(context, releaser);
+  const caretaker = new Caretaker(context);
+  const reconciler = new Reconciler(context, caretaker);
   return {
     start: () => reconciler.start(),
     stop: async () => {
       context.stopping.abort();
       await context.drain(STOP_MS);
     },
-    connect: (request, requestContext) => connect(context, releaser, request, requestContext),
+    connect: (request, requestContext) => connect(context, caretaker, request, requestContext),
     planConnect: (request, requestContext) => planOnly(context, request, requestContext),
-    disconnect: (request, requestContext) => disconnect(context, releaser, request, requestContext),
-    liftHold: (leaf, requestContext) => liftHold(context, releaser, leaf, requestContext),
+    disconnect: (request, requestContext) => disconnect(context, caretaker, request, requestContext),
+    liftHold: (leaf, requestContext) => liftHold(context, caretaker, leaf, requestContext),
     list: (): ListReply => list(context, reconciler.setAside, reconciler.done),
     examine: ({ deadlineMs }) => ports.broker.examine(deadlineMs),
     validate: async (volume, { deadlineMs }): Promise<ValidateReply> => {

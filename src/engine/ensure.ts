@@ -3,7 +3,7 @@
 
 import { errorFromBody, FairleadError } from '../core/errors.js';
 import { planConnect, topmost } from '../core/plan.js';
-import type { Holder, Observation } from '../core/observation.js';
+import type { Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Access } from '../core/verdict.js';
 import type { Volume } from '../core/volume.js';
@@ -46,7 +46,7 @@ export async function ensureUsable(
     if (plan.kind === 'ready') return { observation, changed, foundMounted };
     if (deadline.isOver() || exchange.isAnswered()) throw lateError(volume);
     if (plan.kind === 'connect') context.ports.reach('connect.planned');
-    const holders = plan.kind === 'recover' ? await holdersOf(context, volume, deadline) : [];
+    const holders = plan.kind === 'recover' ? await context.holdersOf(volume, deadline.remaining) : [];
     const kind = hasUsers(context, volume) ? 'recover' : plan.kind;
     changed = true;
     const ended = await carryOut(context, kind, volume, plan.steps, deadline, opening(context, volume));
@@ -71,22 +71,12 @@ function hasUsers(context: Context, volume: Volume): boolean {
   return context.state.attachmentsOf(volume.leaf).length > 0;
 }
 
-/** A mount's record is written with the journal's first entry, so that no effect is ever without one. */
+/** A mount's record, of this boot, is written with the journal's first entry: no effect is ever without one. */
 function opening(context: Context, volume: Volume): readonly Change[] {
-  if (context.state.mounts.has(volume.leaf)) return [];
   const { bootId } = context.ports.settings;
-  return [{ kind: 'put-mount', mount: { volume, state: 'mounting', bootId } }];
-}
-
-/** Who will have to be restarted once a dead mount has been replaced under them. Not knowing must not stop the recovery. */
-async function holdersOf(context: Context, volume: Volume, deadline: Deadline): Promise<readonly Holder[]> {
-  try {
-    return await context.ports.broker.holders(volume, deadline.remaining);
-  } catch (error) {
-    if (!(error instanceof FairleadError)) throw error;
-    context.ports.log.warn('holders-unknown', { leaf: volume.leaf, code: error.code });
-    return [];
-  }
+  const record = context.state.mounts.get(volume.leaf);
+  if (record?.bootId === bootId) return [];
+  return [{ kind: 'put-mount', mount: { volume, state: record?.state ?? 'mounting', bootId } }];
 }
 
 function lateError(volume: Volume): FairleadError {

@@ -4,7 +4,10 @@
 import { FairleadError } from '../core/errors.js';
 import { REPLY_GRACE_MS } from '../core/limits.js';
 import type { Clock } from '../core/clock.js';
-import type { Deadline } from './deadline.js';
+import type { RequestContext } from '../core/requests.js';
+import type { Leaf } from '../core/volume.js';
+import type { Context } from './context.js';
+import { Deadline } from './deadline.js';
 import type { EventLog } from './ports.js';
 
 /** Time kept back from the grace so that the reply itself still arrives within it, milliseconds. */
@@ -68,4 +71,29 @@ export async function answerWithin<Reply>(
     )
     .finally(() => timer.abort());
   return promise;
+}
+
+/**
+ * Does a request's work under the leaf's lock, and answers within the request's time. The lock is freed by the end of
+ * the work, never by the answer.
+ */
+export async function underLock<Reply>(
+  context: Context,
+  leaf: Leaf,
+  { deadlineMs, signal }: RequestContext,
+  work: (deadline: Deadline, exchange: Exchange<Reply>) => Promise<Reply>,
+): Promise<Reply> {
+  const { clock, log } = context.ports;
+  context.checkRunning();
+  const deadline = new Deadline(clock, deadlineMs, signal);
+  const unlock = await context.locks.acquireWithin(leaf, deadline);
+  return answerWithin<Reply>(clock, log, deadline, async (exchange) => {
+    try {
+      // The engine may have been stopped while this waited.
+      context.checkRunning();
+      return await context.track(work(deadline, exchange));
+    } finally {
+      unlock();
+    }
+  });
 }

@@ -13,7 +13,7 @@ export type StepsEnd =
   { readonly end: 'done' } | { readonly end: 'refused' | 'unknown'; readonly step: Step; readonly error: ErrorBody };
 
 /** An operation's identity is its leaf's: there is at most one open operation a leaf. */
-export function operationIdOf(volume: Volume): OperationId {
+function operationIdOf(volume: Volume): OperationId {
   return volume.leaf as string as OperationId;
 }
 
@@ -48,4 +48,9 @@ export async function carryOut(
     if (ended.end !== 'done') return { end: ended.end, step, error: ended.error };
   }
   return { end: 'done' };
+}
+
+/** The change that closes the leaf's open operation, if there is one. */
+export function closing(context: Context, volume: Volume): readonly Change[] {
+  return context.state.operations.has(volume.leaf) ? [{ kind: 'close-operation', id: operationIdOf(volume) }] : [];
 }

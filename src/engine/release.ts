@@ -1,28 +1,32 @@
-// Lets a mount go that nobody uses any more. What cannot be unmounted now is `releasing`: shown, tried again with backoff,
-// cancelled by a new connect. The caller always holds the leaf's lock.
+// Lets a mount go that nobody uses any more. What cannot be unmounted now is `releasing`: shown, tried again by the
+// caretaker, cancelled by a new connect. The caller always holds the leaf's lock.
 
-import { errorFromBody } from '../core/errors.js';
-import { RETRY_FIRST_MS, RETRY_LAST_MS } from '../core/limits.js';
+import { errorFromBody, type ErrorBody, type ErrorCode } from '../core/errors.js';
 import { planDead, planRelease } from '../core/plan.js';
 import type { Holder, Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Outcome } from '../core/requests.js';
 import type { Step } from '../core/steps.js';
-import type { Leaf, Volume } from '../core/volume.js';
+import type { Volume } from '../core/volume.js';
 import type { Context } from './context.js';
-import { Deadline } from './deadline.js';
+import type { Deadline } from './deadline.js';
 import type { Exchange } from './exchange.js';
-import { carryOut, operationIdOf, type StepsEnd } from './execute.js';
+import { carryOut, closing, type StepsEnd } from './execute.js';
 import { settle } from './settle.js';
 
-/** Milliseconds for one release that no request waits for. */
-const BACKGROUND_RELEASE_MS = 30_000;
 /** How often a release is planned anew because the world changed under it. */
 const MAX_PLANS = 4;
+/** Refusals that come before the broker looked at the mount at all. */
+const NOT_TRIED: ReadonlySet<ErrorCode> = new Set([
+  'unavailable',
+  'deadline-exceeded',
+  'resource-exhausted',
+  'stuck',
+] as const);
 
-/** What became of the mount. `kept`: it is used, or was never ours to take away. */
+/** What became of the mount. */
 export interface ReleaseEnd {
-  readonly outcome: Extract<Outcome, 'released' | 'busy' | 'hung'> | 'kept';
+  readonly outcome: Extract<Outcome, 'released' | 'busy' | 'hung'>;
   readonly holders: readonly Holder[];
 }
 
@@ -33,34 +37,8 @@ export type Listener = Pick<Exchange<ReleaseEnd>, 'answer' | 'failing'>;
 export const NOBODY: Listener = { answer: () => undefined, failing: () => undefined };
 
 /**
- * Lets the leaf go if nobody uses it and its mount is our making; closes its open operation either way. This is how a
- * failed connect is undone and how a release is rolled forward.
- */
-export async function letGo(
-  context: Context,
-  volume: Volume,
-  deadline: Deadline,
-  listener: Listener,
-): Promise<ReleaseEnd> {
-  const { leaf } = volume;
-  const kept: ReleaseEnd = { outcome: 'kept', holders: [] };
-  if (context.state.isUsed(leaf)) {
-    await context.commit(closing(context, volume));
-    return kept;
-  }
-  const operation = context.state.operations.get(leaf);
-  const ours = operation === undefined || operation.mountBegun || operation.kind === 'release';
-  if (ours) return release(context, volume, deadline, listener);
-  const observation = await context.observe(volume, null, deadline.remaining);
-  if (!isMounted(observation)) return release(context, volume, deadline, listener);
-  const forgotten: readonly Change[] =
-    context.state.mounts.get(leaf)?.state === 'mounting' ? [{ kind: 'forget-mount', leaf }] : [];
-  await context.commit([...forgotten, ...closing(context, volume)]);
-  return kept;
-}
-
-/**
- * Unmounts, verifies, records, whoever made the mount. Resolves with what is true of the mount then.
+ * Unmounts, verifies, records, whoever made the mount. Resolves with what is true of the mount then. Rejects when the
+ * world cannot be seen, the journal cannot be written, or a step could not even be begun: the mount stays `releasing`.
  */
 export async function release(
   context: Context,
@@ -72,19 +50,42 @@ export async function release(
     const observation = await context.observe(volume, null, deadline.remaining);
     const plan = planRelease(observation);
     if (plan.kind === 'covered') return keepReleasing(context, volume, { outcome: 'busy', holders: [] });
-    if (plan.steps.length === 0) return forget(context, volume);
-    const ended = await carryOut(context, 'release', volume, plan.steps, deadline, releasing(context, volume));
-    if (ended.end === 'unknown') {
-      await outlast(context, volume, ended, listener);
+    if (plan.kind === 'gone') {
+      const cleared = await clearAway(context, volume, plan.steps, deadline, listener);
+      if (cleared !== null) return cleared;
       continue;
     }
-    if (plan.kind === 'gone') return forget(context, volume);
-    if (ended.end === 'refused') {
-      const obstructed = await afterRefusal(context, volume, ended.error.code === 'busy', deadline, listener);
-      if (obstructed !== null) return keepReleasing(context, volume, obstructed);
-    }
+    const ended = await carryOut(context, 'release', volume, plan.steps, deadline, releasing(context, volume));
+    if (ended.end === 'unknown') await outlast(context, volume, ended, listener);
+    if (ended.end !== 'refused') continue;
+    checkTried(ended.error);
+    const obstructed = await afterRefusal(context, volume, ended.error.code === 'busy', deadline, listener);
+    if (obstructed !== null) return keepReleasing(context, volume, obstructed);
   }
   return keepReleasing(context, volume, { outcome: 'busy', holders: [] });
+}
+
+/** Nothing of ours is mounted: carries out `steps`, which remove the leaf, and forgets it. Null: look again. */
+export async function clearAway(
+  context: Context,
+  volume: Volume,
+  steps: readonly Step[],
+  deadline: Deadline,
+  listener: Listener,
+): Promise<ReleaseEnd | null> {
+  const ended = await carryOut(context, 'release', volume, steps, deadline);
+  if (ended.end === 'unknown') {
+    await outlast(context, volume, ended, listener);
+    return null;
+  }
+  // A directory that will not go is not what keeps a mount.
+  if (ended.end === 'refused') checkTried(ended.error);
+  return forget(context, volume);
+}
+
+/** Throws a refusal that says nothing about the mount, since nothing was tried. */
+function checkTried(refusal: ErrorBody): void {
+  if (NOT_TRIED.has(refusal.code)) throw errorFromBody(refusal);
 }
 
 /** A refused unmount: find out why. Null: look again, the world has changed. */
@@ -100,7 +101,7 @@ async function afterRefusal(
   const deadSteps = planDead(observation);
   if (deadSteps !== null) return detachDead(context, volume, deadSteps, deadline, listener);
   if (observation.judgement?.verdict === 'hung') return { outcome: 'hung', holders: [] };
-  const holders = wasBusy ? await context.ports.broker.holders(volume, deadline.remaining) : [];
+  const holders = wasBusy ? await context.holdersOf(volume, deadline.remaining) : [];
   return { outcome: 'busy', holders };
 }
 
@@ -153,58 +154,4 @@ async function forget(context: Context, volume: Volume): Promise<ReleaseEnd> {
 async function keepReleasing(context: Context, volume: Volume, end: ReleaseEnd): Promise<ReleaseEnd> {
   await context.commit([...releasing(context, volume), ...closing(context, volume)]);
   return end;
-}
-
-/** The change that closes the leaf's open operation, if there is one. */
-export function closing(context: Context, volume: Volume): readonly Change[] {
-  return context.state.operations.has(volume.leaf) ? [{ kind: 'close-operation', id: operationIdOf(volume) }] : [];
-}
-
-/** Works off releasing mounts in the background, one task a leaf at most. */
-export class Releaser {
-  readonly #context: Context;
-  readonly #tasks = new Set<Leaf>();
-
-  constructor(context: Context) {
-    this.#context = context;
-  }
-
-  /** Sees to it that the mount goes away as soon as it can. Does nothing if that is already under way. */
-  schedule(volume: Volume): void {
-    const { leaf } = volume;
-    if (this.#tasks.has(leaf)) return;
-    this.#tasks.add(leaf);
-    void this.#work(volume).finally(() => this.#tasks.delete(leaf));
-  }
-
-  async #work(volume: Volume): Promise<void> {
-    const { clock } = this.#context.ports;
-    const stopping = this.#context.stopping.signal;
-    for (let pause = RETRY_FIRST_MS; ; pause = Math.min(pause * 2, RETRY_LAST_MS)) {
-      await clock.sleep(pause, stopping);
-      if (stopping.aborted || (await this.#attempt(volume))) return;
-    }
-  }
-
-  /** True when there is nothing left to do. */
-  async #attempt(volume: Volume): Promise<boolean> {
-    const context = this.#context;
-    const { leaf } = volume;
-    const unlock = await context.locks.acquire(leaf);
-    try {
-      if (context.stopping.signal.aborted) return true;
-      const { state } = context;
-      const open = state.operations.has(leaf) || state.mounts.get(leaf)?.state === 'releasing';
-      if (!open || state.isUsed(leaf)) return true;
-      const deadline = new Deadline(context.ports.clock, BACKGROUND_RELEASE_MS);
-      const end = await context.track(letGo(context, volume, deadline, NOBODY));
-      context.ports.log.info('release-retried', { leaf, outcome: end.outcome });
-      return end.outcome === 'released' || end.outcome === 'kept';
-    } catch (error) {
-      context.ports.log.warn('release-failed', { leaf, error });
-      return false;
-    } finally {
-      unlock();
-    }
-  }
 }

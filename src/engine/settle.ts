@@ -11,18 +11,14 @@ const SETTLE_BUDGET_MS = 5000;
 
 /** Resolves when nothing acts on the leaf any more; rejects only when the engine stops. The caller holds the lock. */
 export async function settle(context: Context, volume: Volume): Promise<void> {
-  const { broker, clock, log } = context.ports;
   const { leaf } = volume;
   for (let pause = RETRY_FIRST_MS; ; pause = Math.min(pause * 2, RETRY_LAST_MS)) {
     context.checkRunning();
     const obstacle = await attempt(context, volume);
     if (obstacle === null) break;
     context.setStuck(leaf, obstacle);
-    log.warn('stuck', { leaf, code: obstacle.code });
-    const woken = new AbortController();
-    const forget = broker.onConnect(() => woken.abort());
-    await clock.sleep(pause, AbortSignal.any([woken.signal, context.stopping.signal]));
-    forget();
+    context.ports.log.warn('stuck', { leaf, error: obstacle });
+    await context.pause(pause);
   }
   context.clearStuck(leaf);
 }
@@ -37,6 +33,10 @@ async function attempt(context: Context, volume: Volume): Promise<FairleadError 
     );
   } catch (error) {
     if (error instanceof FairleadError) return error;
-    throw error;
+    // Whatever it was, nobody knows that the leaf is at rest.
+    return new FairleadError('internal', 'Looking after an earlier operation failed; the log of the agent says why.', {
+      leaf: volume.leaf,
+      cause: error,
+    });
   }
 }
