@@ -1,6 +1,7 @@
 // What a filesystem must say about itself to be a backend. Pure: grammar, argument vectors, recognition, judgement.
 // A new filesystem is one file beside this one and a line in the registry.
 
+import type { Argument } from '../core/argv.js';
 import type { ErrorBody } from '../core/errors.js';
 import type { Hardening } from '../core/hardening.js';
 import type { MountEntry } from '../core/mountinfo.js';
@@ -47,7 +48,7 @@ export interface SettingsByBackend {
 
 /** How a mount comes to be: a helper's argument vector, or a bind by handle of a directory below one of `roots`. */
 export type MountWay =
-  | { readonly way: 'helper'; readonly program: string; readonly args: readonly string[] }
+  | { readonly way: 'helper'; readonly program: string; readonly args: readonly Argument[] }
   | { readonly way: 'bind'; readonly source: string; readonly roots: readonly string[] };
 
 /** How a helper ended, as far as it matters for explaining a failure. */
@@ -78,7 +79,7 @@ export interface Backend<Name extends BackendName = BackendName> {
   unmountCommand(
     settings: SettingsByBackend[Name],
     mountpoint: string,
-  ): { readonly program: string; readonly args: readonly string[] } | null;
+  ): { readonly program: string; readonly args: readonly Argument[] } | null;
   /** Is this entry the volume? `source` is given where {@link Backend.identifiedBySource} is true. */
   recognises(entry: MountEntry, volume: Volume, source: SourceIdentity | null): boolean;
   /** Whether recognition needs the source directory's identity (bind mounts) instead of the table's source text. */

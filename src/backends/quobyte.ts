@@ -1,6 +1,7 @@
 // Quobyte: volumes of a cluster, mounted by its FUSE client. In comes the text of an export, an entry of the mount table
 // or what a probe and a helper reported; out go typed values and argument vectors. Nothing is started or looked at here.
 
+import { option } from '../core/argv.js';
 import { FairleadError } from '../core/errors.js';
 import { MAX_EXPORT_BYTES } from '../core/limits.js';
 import type { MountEntry } from '../core/mountinfo.js';
@@ -59,11 +60,11 @@ export const quobyte: Backend<'quobyte'> = {
   },
 
   mountWay(volume: Volume, settings: QuobyteSettings, mountpoint: string): MountWay {
-    const config = settings.clientConfig === null ? [] : ['-c', settings.clientConfig];
+    const config = settings.clientConfig === null ? [] : [option('-c'), settings.clientConfig];
     return {
       way: 'helper',
       program: settings.mountHelper,
-      args: ['--disable-xattrs', volume.export, mountpoint, ...config],
+      args: [option('--disable-xattrs'), volume.export, mountpoint, ...config],
     };
   },
 

@@ -2,7 +2,7 @@
 // it has changed (0.6 microseconds), and only then it is read and parsed again. Nothing here touches a mounted path.
 
 import { closeSync, openSync, readSync } from 'node:fs';
-import { parseMountTable, type MountEntry } from '../core/mountinfo.js';
+import { mountTableParser, type MountEntry } from '../core/mountinfo.js';
 import { mountTree, type MountTree } from '../core/mount-tree.js';
 import { mountTableChanged } from './libc/descriptors.js';
 import type { MountTable } from './ports.js';
@@ -16,6 +16,7 @@ const READ_BYTES = 262_144;
 export class KernelMountTable implements MountTable, Disposable {
   readonly #fd: number;
   readonly #buffer = Buffer.allocUnsafeSlow(READ_BYTES);
+  readonly #parse = mountTableParser();
   #entries: readonly MountEntry[] = [];
   #tree: MountTree = mountTree([]);
   #byId: ReadonlyMap<number, MountEntry> | null = null;
@@ -47,7 +48,7 @@ export class KernelMountTable implements MountTable, Disposable {
   #current(): MountTree {
     let stale = mountTableChanged(this.#fd) || !this.#read;
     for (let attempt = 0; stale && attempt < READ_ATTEMPTS; attempt += 1) {
-      this.#entries = parseMountTable(this.#text());
+      this.#entries = this.#parse(this.#text());
       // A change during the read may have been seen in part.
       stale = mountTableChanged(this.#fd);
       this.#tree = mountTree(this.#entries);

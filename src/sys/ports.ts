@@ -5,6 +5,7 @@
 // Calls that return a value directly never wait for a filesystem server (they touch only the base's own filesystem and
 // the kernel's tables); calls that may wait are promises with a budget in milliseconds.
 
+import type { Argument } from '../core/argv.js';
 import type { Clock } from '../core/clock.js';
 import type { Hardening } from '../core/hardening.js';
 import type { MountEntry } from '../core/mountinfo.js';
@@ -73,7 +74,8 @@ export interface HelperSpec {
   readonly unit: string;
   /** Absolute path; checked for owner and mode by {@link Units.start} on the very file that is executed. */
   readonly program: string;
-  readonly args: readonly string[];
+  /** Options are marked as such; whatever is not must not begin with a dash, or {@link Units.start} throws before anything is started. */
+  readonly args: readonly Argument[];
   /** After this the unit's cgroup is killed. */
   readonly budgetMs: number;
 }

@@ -51,3 +51,9 @@ const MORE_NAMES = new Map([
   [128, 'EKEYREVOKED'],
   [129, 'EKEYREJECTED'],
 ]);
+
+/** The name of a signal's number: `SIGKILL` for 9 (signal(7)). */
+export function signalName(number: number): string {
+  const found = Object.entries(constants.signals).find(([, value]) => value === number);
+  return found?.[0] ?? `SIG${number}`;
+}

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { argumentVector } from '../../../src/core/argv.js';
 import { quobyte } from '../../../src/backends/quobyte.js';
 import { parseVolume } from '../../../src/backends/registry.js';
 import { parseMountTable, type MountEntry } from '../../../src/core/mountinfo.js';
@@ -83,7 +84,7 @@ describe('a Quobyte volume', () => {
         const volume = parseVolume(`${list.join(',')}/${name}`);
         const way = quobyte.mountWay(volume, quobyteSettings({ clientConfig: '/etc/q.cfg' }), '/m');
         if (way.way !== 'helper') throw new Error('Quobyte is mounted by a helper');
-        expect(way.args.filter((argument) => argument.startsWith('-'))).toEqual(['--disable-xattrs', '-c']);
+        expect(argumentVector(way.args).filter((word) => word.startsWith('-'))).toEqual(['--disable-xattrs', '-c']);
         expect(way.args).toHaveLength(5);
       }),
     );

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { option } from '../../../src/core/argv.js';
 import { quobyte } from '../../../src/backends/quobyte.js';
 import { parseVolume } from '../../../src/backends/registry.js';
 import { FairleadError } from '../../../src/core/errors.js';
@@ -21,11 +22,11 @@ describe('the helper’s command line', () => {
     expect(quobyte.mountWay(volume, quobyteSettings(), mountpoint)).toEqual({
       way: 'helper',
       program: '/usr/sbin/mount.quobyte',
-      args: ['--disable-xattrs', 'reg1:7861,reg2/vol', mountpoint],
+      args: [option('--disable-xattrs'), 'reg1:7861,reg2/vol', mountpoint],
     });
     const configured = quobyteSettings({ clientConfig: '/etc/quobyte/client.cfg' });
     expect(quobyte.mountWay(volume, configured, mountpoint)).toMatchObject({
-      args: ['--disable-xattrs', 'reg1:7861,reg2/vol', mountpoint, '-c', '/etc/quobyte/client.cfg'],
+      args: [option('--disable-xattrs'), 'reg1:7861,reg2/vol', mountpoint, option('-c'), '/etc/quobyte/client.cfg'],
     });
   });
 
