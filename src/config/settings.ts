@@ -223,7 +223,7 @@ export const SETTINGS = z.strictObject({
     .default([])
     .meta(
       facts(
-        "Groups whose members may use the agent's socket; primary and supplementary groups of the calling process count.",
+        "Groups whose processes may use the agent's socket. The effective group of the calling process counts, not its supplementary ones: sg GROUP fairlead ls.",
         'a list of whole numbers in decimal',
         'group numbers',
       ),

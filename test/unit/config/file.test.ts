@@ -36,9 +36,30 @@ function refused(action: () => unknown): string {
 const attacks: readonly [string, () => void, string][] = [
   ['writable by others', () => chmodSync(file, 0o666), 'chmod go-w'],
   ['writable by its group', () => chmodSync(file, 0o664), 'chmod go-w'],
-  ['a link', () => (renameSync(file, `${file}.real`), symlinkSync(`${file}.real`, file)), 'link'],
-  ['a FIFO', () => (rmSync(file), execFileSync('mkfifo', [file])), 'no regular file'],
-  ['a directory', () => (rmSync(file), mkdirSync(file)), 'no regular file'],
+  [
+    'a link',
+    () => {
+      renameSync(file, `${file}.real`);
+      symlinkSync(`${file}.real`, file);
+    },
+    'link',
+  ],
+  [
+    'a FIFO',
+    () => {
+      rmSync(file);
+      execFileSync('mkfifo', [file]);
+    },
+    'no regular file',
+  ],
+  [
+    'a directory',
+    () => {
+      rmSync(file);
+      mkdirSync(file);
+    },
+    'no regular file',
+  ],
   ['missing', () => rmSync(file), ''],
   ['in a directory that others may write to', () => chmodSync(directory, 0o777), 'chmod go-w'],
 ];
