@@ -83,9 +83,11 @@ export class Adversary {
     services.heal();
     for (const occupant of [...kernel.occupants]) kernel.leave(occupant);
     for (const mount of [...kernel.mounts, ...kernel.detached]) {
-      if (mount.server === null) continue;
+      if (mount.server === null || !this.#targets.some(({ mountPoint }) => mountPoint === mount.mountPoint)) continue;
       mount.server.rights = 'all';
-      kernel.setServer(mount, this.#chance.once(0.7) ? 'answering' : 'dead', 'stranger');
+      kernel.changed(mount.mountPoint, 'stranger');
+      kernel.setServer(mount, 'answering', 'stranger');
+      if (this.#chance.once(0.2)) services.crashDaemon(mount);
     }
     for (const history of this.#targets) {
       this.#uncover(history);

@@ -114,6 +114,7 @@ export class Clients {
       const gone = new AbortController();
       if (patience === 'fickle' && this.#chance.once(0.06)) {
         this.#scheduler.after(null, this.#chance.int(0, 400), `client: #${call.id} goes away`, () => {
+          if (call.end !== null) return;
           settle({ how: 'lost' });
           if (agent.alive) gone.abort();
         });

@@ -90,13 +90,16 @@ export class Kernel {
     return this.mounts.findLast((mount) => mount.mountPoint === mountPoint);
   }
 
-  mount(what: Pick<Mount, 'root' | 'mountPoint' | 'fsType' | 'source' | 'server' | 'serves' | 'maker'>): Mount {
+  mount(
+    what: Pick<Mount, 'root' | 'mountPoint' | 'fsType' | 'source' | 'server' | 'serves' | 'maker'>,
+    options: readonly string[] = [],
+  ): Mount {
     this.observe({ kind: 'mount', mountPoint: what.mountPoint, serves: what.serves, by: what.maker });
     const mount: Mount = {
       ...what,
       id: this.#nextId,
       dev: what.server === null ? HOST_DEV : this.#freeDev(),
-      options: new Set(['rw', 'relatime']),
+      options: new Set(['rw', 'relatime', ...options]),
       bornAt: this.#scheduler.now,
       inside: 0,
     };

@@ -76,7 +76,8 @@ export class Host {
           const mountPoint = `${base}/${leaf}`;
           if (tree.nodes.get(mountPoint)?.kind !== 'directory') return 'leaf-changed';
           if (!life.alive) return 'leaf-changed';
-          const mount = kernel.mount({
+          const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
+          const what = {
             root: source,
             mountPoint,
             fsType: 'ext4',
@@ -84,8 +85,8 @@ export class Host {
             server: null,
             serves: source,
             maker: 'fairlead',
-          });
-          for (const [name, on] of Object.entries(hardening)) if (on) mount.options.add(name);
+          } as const;
+          kernel.mount(what, set);
           return 'bound';
         },
         identify: (source) => (tree.nodes.get(source)?.kind === 'directory' ? { dev: '8:1', root: source } : null),

@@ -4,10 +4,11 @@
 import { BrokerClient } from '../../src/broker/client.js';
 import type { Transport } from '../../src/broker/protocol.js';
 import type { Broker } from '../../src/core/broker-api.js';
+import { FairleadError } from '../../src/core/errors.js';
 import type { AgentPoint, BrokerPoint } from '../../src/core/journal.js';
 import type { Ledger } from '../../src/core/records.js';
 import { createEngine, type RunningEngine } from '../../src/engine/engine.js';
-import type { EngineSettings } from '../../src/engine/ports.js';
+import type { EngineSettings, EventLog } from '../../src/engine/ports.js';
 import type { Machine } from '../../src/sys/ports.js';
 import type { StateDisk } from './disk.js';
 import { Wire } from './link.js';
@@ -20,9 +21,16 @@ export interface BrokerProcess {
   accept(transport: Transport): void;
 }
 
+/** What one life of the broker is made of. */
+export interface BrokerParts {
+  readonly machine: Machine;
+  readonly reach: (point: BrokerPoint) => void;
+  readonly log: EventLog;
+}
+
 /** Makes the parts of Fairlead; a mutant replaces one of them by a faulty one. */
 export interface Makers {
-  broker(machine: Machine, life: Life, reach: (point: BrokerPoint) => void): BrokerProcess;
+  broker(ports: BrokerParts): BrokerProcess;
   settings(bootId: string): EngineSettings;
   /** The real client, or a mutant around it. */
   wrapBroker(client: Broker): Broker;
@@ -56,6 +64,8 @@ export class Processes {
   /** Told when a life of the agent is over: whoever waits for it never hears from it. */
   readonly #onAgentGone: (life: Life) => void;
   readonly #disturbed: () => void;
+  /** Told of a failure that nobody foresaw. */
+  readonly #onOddError: (what: string) => void;
   #wires: Wire[] = [];
   #lives = 0;
 
@@ -67,6 +77,7 @@ export class Processes {
     makers: Makers;
     onAgentGone: (life: Life) => void;
     disturbed: () => void;
+    onOddError: (what: string) => void;
   }) {
     this.#scheduler = parts.scheduler;
     this.#chance = parts.chance;
@@ -75,6 +86,7 @@ export class Processes {
     this.#makers = parts.makers;
     this.#onAgentGone = parts.onAgentGone;
     this.#disturbed = parts.disturbed;
+    this.#onOddError = parts.onOddError;
   }
 
   startBroker(): void {
@@ -82,7 +94,7 @@ export class Processes {
     this.#lives += 1;
     const life: Life = { name: `broker ${this.#lives}`, alive: true };
     const reach = (point: BrokerPoint): void => this.#reach(point, life, () => this.crashBroker('at a journal point'));
-    const process = this.#makers.broker(this.#host.machine(life), life, reach);
+    const process = this.#makers.broker({ machine: this.#host.machine(life), reach, log: this.#logOf(life) });
     this.broker = Object.assign(life, { process });
     this.#scheduler.note(`${life.name} starts`);
   }
@@ -98,10 +110,7 @@ export class Processes {
       ledger: this.#makers.wrapLedger(this.#disk.ledger(life)),
       clock,
       random: { id: () => Array.from({ length: 32 }, () => this.#chance.int(0, 15).toString(16)).join('') },
-      log: {
-        info: (event, fields) => this.#log(life, event, fields),
-        warn: (event, fields) => this.#log(life, event, fields),
-      },
+      log: this.#logOf(life),
       settings: this.#makers.settings(this.#host.kernel.bootId),
       reach: (point) => this.#reach(point, life, () => this.crashAgent('at a journal point')),
     });
@@ -215,10 +224,15 @@ export class Processes {
     crash();
   }
 
-  #log(life: Life, event: string, fields: Readonly<Record<string, unknown>>): void {
-    if (!life.alive) return;
-    const shown = Object.entries(fields).map(([name, value]) => `${name}=${tell(value)}`);
-    this.#scheduler.note(`${life.name} logs ${event} ${shown.join(' ')}`);
+  #logOf(life: Life): EventLog {
+    const write = (event: string, fields: Readonly<Record<string, unknown>>): void => {
+      if (!life.alive) return;
+      const shown = Object.entries(fields).map(([name, value]) => `${name}=${tell(value)}`);
+      this.#scheduler.note(`${life.name} logs ${event} ${shown.join(' ')}`);
+      const error = fields['error'];
+      if (error instanceof Error && !(error instanceof FairleadError)) this.#onOddError(error.stack ?? error.message);
+    };
+    return { info: write, warn: write };
   }
 }
 

@@ -35,8 +35,8 @@ export function judgeList(list: ListReply, truth: Truth, fail: Fail): void {
 }
 
 /** I3 in a healed and quiet world: everything that is there has somebody who needs it. */
-export function judgeQuiet(list: ListReply, host: Host, histories: readonly History[], fail: Fail): void {
-  const { kernel, tree, services } = host;
+export function judgeQuiet(list: ListReply, truth: Truth, host: Host, histories: readonly History[], fail: Fail): void {
+  const { kernel, services } = host;
   if (list.state !== 'ready') fail('I3', 'the reconciliation has not ended');
   for (const { mountPoint, volume } of histories) {
     const listed = list.mounts.find((mount) => mount.leaf === volume.leaf);
@@ -47,8 +47,12 @@ export function judgeQuiet(list: ListReply, host: Host, histories: readonly Hist
       fail('I3', `${where} still has an open operation: ${JSON.stringify(listed.operation)}`);
     if (listed?.state === 'releasing') fail('I3', `${where} is still releasing`);
     if (stack.length > 1) fail('I3', `${where} has ${stack.length} mounts on it`);
-    if (!needed && stack.some((mount) => mount.maker === 'fairlead')) fail('I3', `${where} is mounted for nobody`);
-    if (!needed && stack.length === 0 && tree.nodes.has(mountPoint)) fail('I3', `${where} is left as a directory`);
+    if (!needed && listed?.state !== 'foreign' && stack.some((mount) => mount.maker === 'fairlead')) {
+      fail('I3', `${where} is mounted for nobody`);
+    }
+    if (!needed && stack.length === 0 && isLeaked(host, truth, mountPoint)) {
+      fail('I3', `${where} is left as a directory`);
+    }
     if (!needed && stack.length === 0 && listed !== undefined)
       fail('I3', `${where} is listed (${listed.state}) for nobody`);
   }
@@ -74,11 +78,17 @@ export function judgeMounted(truth: Truth, histories: readonly History[], fail: 
 }
 
 /** I3 at the very end: everybody has disconnected, every hold is lifted, and nothing is left of it all. */
-export function judgeEmpty(records: LedgerSnapshot, host: Host, histories: readonly History[], fail: Fail): void {
+export function judgeEmpty(
+  records: LedgerSnapshot,
+  truth: Truth,
+  host: Host,
+  histories: readonly History[],
+  fail: Fail,
+): void {
   for (const { mountPoint } of histories) {
     if (host.kernel.at(mountPoint).length > 0)
       fail('I3', `${short(mountPoint)} is still mounted after everybody has gone`);
-    if (host.tree.nodes.has(mountPoint)) fail('I3', `the directory ${short(mountPoint)} is left`);
+    if (isLeaked(host, truth, mountPoint)) fail('I3', `the directory ${short(mountPoint)} is left`);
   }
   const left = {
     mounts: records.mounts,
@@ -90,4 +100,12 @@ export function judgeEmpty(records: LedgerSnapshot, host: Host, histories: reado
     if (rows.length > 0) fail('I3', `the ledger still has ${table}: ${JSON.stringify(rows).slice(0, 300)}`);
   }
   if (host.services.units.size > 0) fail('I3', `${host.services.units.size} units are left`);
+}
+
+/**
+ * A leaf directory that we made and nobody needs. When the ledger was lost nobody knows any more whose an empty one is:
+ * its name cannot be turned back into a volume. It is harmless, and used again by the next connect.
+ */
+function isLeaked({ tree }: Host, truth: Truth, mountPoint: string): boolean {
+  return tree.nodes.get(mountPoint)?.maker === 'fairlead' && truth.forgottenAt < 0;
 }

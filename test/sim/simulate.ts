@@ -4,6 +4,7 @@
 import type { History } from './history.js';
 import { judgeEmpty, judgeList, judgeMounted, judgeQuiet } from './records.js';
 import type { CallEnd, Key } from './truth.js';
+import { quiet } from './scheduler.js';
 import { World, type Options, type Violation } from './world.js';
 
 /** Milliseconds of virtual time: the troubled part, coming to rest, and the end. */
@@ -99,7 +100,7 @@ class Run {
       fail('I3', 'the agent does not come back');
       return;
     }
-    judgeQuiet(list, host, histories, fail);
+    judgeQuiet(list, truth, host, histories, fail);
     for (const key of truth.keys.filter((each) => truth.certainty(each) === 'live')) {
       const end = await this.#ask(key, 'connect');
       if (end?.how !== 'reply') fail('I2', `${key} cannot be connected again in a healthy world: ${nameOf(end)}`);
@@ -132,7 +133,7 @@ class Run {
         history,
         records.mounts.some(({ volume }) => volume.leaf === history.volume.leaf),
       );
-    judgeEmpty(records, host, histories, fail);
+    judgeEmpty(records, truth, host, histories, fail);
   }
 
   /** What keeps a mount by the operator's word is not kept any more. */
@@ -181,6 +182,7 @@ class Run {
   /** Runs events up to that moment, and judges after each. */
   async #until(moment: number, enough: () => boolean = () => false): Promise<void> {
     const { scheduler, fail } = this.#world;
+    await quiet();
     while (!this.violated && !enough() && (await scheduler.step(moment))) {
       this.#judge();
       if (scheduler.steps > MAX_STEPS) fail('I3', `no rest after ${MAX_STEPS} events`);

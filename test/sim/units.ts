@@ -98,9 +98,8 @@ export class ServiceManager {
   }
 
   #start(life: Life, spec: HelperSpec, tell: (end: HelperEnd) => void): void {
-    const [exported, mountPoint] = spec.args.filter((arg) => !arg.startsWith('-')).slice(0, 2);
-    if (exported === undefined || mountPoint === undefined)
-      throw new Error(`odd argument vector: ${spec.args.join(' ')}`);
+    const [exported, mountPoint] = spec.args.filter((word) => typeof word === 'string');
+    if (exported === undefined || mountPoint === undefined) throw new Error('odd argument vector');
     if ((this.units.get(spec.unit)?.processes.size ?? 0) > 0) {
       tell({ end: 'not-started', why: 'name-in-use', detail: 'a unit of that name exists' });
       return;

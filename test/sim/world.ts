@@ -90,6 +90,7 @@ export class World {
       ...common,
       chance: chance.fork(),
       makers: options.makers,
+      onOddError: (what) => this.fail('I6', `an unforeseen error: ${what}`),
       onAgentGone: (life) => this.clients.agentGone(life),
     });
     this.clients = new Clients({

@@ -29,7 +29,7 @@ async function started(
   const spec = {
     unit: UNIT,
     program: '/usr/sbin/mount.quobyte',
-    args: ['--disable-xattrs', 'r/v', POINT],
+    args: [{ option: '--disable-xattrs' }, 'r/v', POINT],
     budgetMs: 5000,
   };
   void units.start(spec).then((how) => (end = how));

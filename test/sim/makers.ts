@@ -1,0 +1,77 @@
+// The real parts of Fairlead, put together as its composition roots do it, with the simulated machine, disk and link in
+// the place of the real ones. Mutants replace one of these makers.
+
+import { backendOf, parseVolume } from '../../src/backends/registry.js';
+import type { BackendSettings, SettingsByBackend } from '../../src/backends/backend.js';
+import { mountpointOf } from '../../src/core/paths.js';
+import { createContext } from '../../src/broker/context.js';
+import { serve } from '../../src/broker/dispatch.js';
+import type { Volume } from '../../src/core/volume.js';
+import type { EngineSettings } from '../../src/engine/ports.js';
+import { openMemoryStore } from '../../src/ledger/store.js';
+import type { Makers } from './processes.js';
+import type { Options } from './world.js';
+import { BASES, LOCAL_ROOT } from './world.js';
+
+const AGENT = { uid: 990, pid: 1 } as const;
+const COMMON: Omit<BackendSettings, 'mountBase'> = {
+  mountTimeoutMs: 30_000,
+  probeTimeoutMs: 2000,
+  hardening: { nosuid: true, nodev: true, noexec: true, nosymfollow: true },
+  accessUid: 0,
+  accessGid: 0,
+  driverCache: 'none',
+  driverIo: 'native',
+};
+
+/** The configuration of the simulated host. */
+export const SETTINGS: SettingsByBackend = {
+  quobyte: {
+    ...COMMON,
+    mountBase: BASES.quobyte,
+    mountHelper: '/usr/sbin/mount.quobyte',
+    unmountHelper: null,
+    clientConfig: null,
+    registries: [],
+    rootSize: 'warn',
+  },
+  local: { ...COMMON, mountBase: BASES.local, roots: [LOCAL_ROOT] },
+};
+
+function engineSettings(bootId: string): EngineSettings {
+  return {
+    authorise: (volume) => authorise(volume),
+    mountpointOf: (volume) => mountpointOf(SETTINGS[volume.backend].mountBase, volume.leaf),
+    parseVolume: (url) => parseVolume(url),
+    onVanish: 'remount',
+    bootId,
+  };
+}
+
+function authorise(volume: Volume): void {
+  switch (volume.backend) {
+    case 'quobyte':
+      backendOf('quobyte').authorise(volume, SETTINGS.quobyte);
+      return;
+    case 'local':
+      backendOf('local').authorise(volume, SETTINGS.local);
+      return;
+  }
+}
+
+/** Everything real. */
+export const REAL: Makers = {
+  settings: engineSettings,
+  wrapBroker: (client) => client,
+  wrapLedger: (ledger) => ledger,
+  broker: ({ machine, reach, log }) => {
+    const settings = { agentUid: AGENT.uid, backends: SETTINGS, trustedBaseOwners: [] };
+    const context = createContext({ machine, settings, log, reach });
+    return { accept: (transport) => serve(context, AGENT, transport) };
+  },
+};
+
+/** A run of the real Fairlead. */
+export function realOptions(trace: Options['trace']): Options {
+  return { makers: REAL, newStore: () => openMemoryStore(() => '2026-01-01T00:00:00.000Z'), trace };
+}

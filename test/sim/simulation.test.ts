@@ -1,0 +1,45 @@
+// The simulation itself: thousands of seeds of the real engine, broker and ledger in a simulated world. A failing seed
+// prints itself and how to replay it with its whole trace:
+//
+//   FAIRLEAD_SIM_SEED=123 npx vitest run --project sim test/sim/simulation.test.ts
+//
+// FAIRLEAD_SIM_SEEDS says how many seeds (2000), FAIRLEAD_SIM_FIRST where to begin (1), FAIRLEAD_SIM_PROFILE which profile.
+
+import { describe, expect, it } from 'vitest';
+import { realOptions } from './makers.js';
+import { simulate, type Result } from './simulate.js';
+
+const CHUNK = 100;
+const one = process.env['FAIRLEAD_SIM_SEED'];
+const count = Number(process.env['FAIRLEAD_SIM_SEEDS'] ?? 2000);
+const first = Number(process.env['FAIRLEAD_SIM_FIRST'] ?? 1);
+const profile = process.env['FAIRLEAD_SIM_PROFILE'];
+const options = (trace: 'lines' | 'hash-only'): Parameters<typeof simulate>[1] => ({
+  ...realOptions(trace),
+  ...(profile === undefined ? {} : { profile }),
+});
+
+describe.runIf(one !== undefined)('replay', () => {
+  it(`seed ${one ?? ''} holds`, async () => {
+    const result = await simulate(Number(one), options('lines'));
+    console.log(result.lines.join('\n'));
+    console.log(tell(result));
+    expect(result.violation).toBeNull();
+  });
+});
+
+describe.runIf(one === undefined)('seeds', () => {
+  const starts = Array.from({ length: Math.ceil(count / CHUNK) }, (_, chunk) => first + chunk * CHUNK);
+  it.each(starts)('from %i on hold', async (start) => {
+    for (let seed = start; seed < Math.min(start + CHUNK, first + count); seed += 1) {
+      const result = await simulate(seed, options('hash-only'));
+      expect(result.violation, tell(result)).toBeNull();
+    }
+  });
+});
+
+function tell({ seed, profile: name, violation, steps }: Result): string {
+  const what =
+    violation === null ? 'holds' : `breaks ${violation.invariant} at event ${violation.step}: ${violation.what}`;
+  return `seed ${seed} (${name}) ${what} (${steps} events); replay it with FAIRLEAD_SIM_SEED=${seed} npx vitest run --project sim test/sim/simulation.test.ts`;
+}
