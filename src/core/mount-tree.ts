@@ -17,7 +17,7 @@ export interface MountTree {
   below(directory: string): readonly MountEntry[];
 }
 
-/** The tree of a table. For a filtered table the mounts above the asked paths must be in it ({@link parseMountTable} sees to it). */
+/** The tree of a table. */
 export function mountTree(entries: readonly MountEntry[]): MountTree {
   const ids = new Set(entries.map((entry) => entry.mountId));
   const children = new Map<number, Map<string, MountEntry[]>>();

@@ -28,24 +28,40 @@ export interface MountEntry {
 /**
  * The entries of a mount table that was read as latin1 (see above), in the table's order. A malformed line is left out
  * and hides no other: the kernel writes none, and a table that is cut short still tells what it tells.
- *
- * With `under`, only mounts at, below or above one of these directories are decoded; the ones above are needed to see
- * what is hidden. This is a filter for speed and never leaves out a mount that belongs to them.
  */
-export function parseMountTable(text: string, under?: readonly string[]): readonly MountEntry[] {
-  const wanted = under?.map(toBytes);
-  const entries: MountEntry[] = [];
-  let start = 0;
-  while (start < text.length) {
-    const newline = text.indexOf('\n', start);
-    const end = newline < 0 ? text.length : newline;
-    if (wanted === undefined || concerns(text, start, end, wanted)) {
-      const entry = parseLine(text.slice(start, end));
-      if (entry !== null) entries.push(entry);
+export function parseMountTable(text: string): readonly MountEntry[] {
+  return mountTableParser()(text);
+}
+
+/**
+ * {@link parseMountTable} for somebody who reads one table again and again: a line that was in the last table gives the
+ * same entry and costs a third. With thousands of mounts and one change at a time that is nearly every line.
+ */
+export function mountTableParser(): (text: string) => readonly MountEntry[] {
+  let last: ReadonlyMap<string, MountEntry> = new Map();
+  return (text) => {
+    const now = new Map<string, MountEntry>();
+    const entries: MountEntry[] = [];
+    for (let start = 0, end = 0; start < text.length; start = end + 1) {
+      const newline = text.indexOf('\n', start);
+      end = newline < 0 ? text.length : newline;
+      const line = text.slice(start, end);
+      const entry = last.get(line) ?? parseLine(copied(line));
+      if (entry === null) continue;
+      now.set(line, entry);
+      entries.push(entry);
     }
-    start = end + 1;
-  }
-  return entries;
+    last = now;
+    return entries;
+  };
+}
+
+/**
+ * The same text, sharing no memory with the table: V8 cuts strings by reference, and an entry that lives through many
+ * readings would keep the whole table alive from which it was once cut.
+ */
+function copied(line: string): string {
+  return ` ${line}`.slice(1);
 }
 
 const ID = /^[0-9]{1,15}$/;
@@ -81,25 +97,6 @@ function parseLine(line: string): MountEntry | null {
   };
 }
 
-/** Whether the line's mount point lies at, below or above one of `wanted` (raw UTF-8 bytes as latin1). */
-function concerns(text: string, start: number, end: number, wanted: readonly string[]): boolean {
-  let from = start;
-  for (let skipped = 0; skipped < 4; skipped += 1) {
-    const blank = text.indexOf(' ', from);
-    if (blank < 0 || blank >= end) return false;
-    from = blank + 1;
-  }
-  const blank = text.indexOf(' ', from);
-  if (blank < 0 || blank >= end) return false;
-  const mountPoint = unescapeOctal(text.slice(from, blank));
-  return wanted.some((directory) => isAtOrBelow(mountPoint, directory) || isAtOrBelow(directory, mountPoint));
-}
-
-function isAtOrBelow(path: string, directory: string): boolean {
-  if (directory === '/') return true;
-  return path.startsWith(directory) && (path.length === directory.length || path[directory.length] === '/');
-}
-
 // The kernel escapes blank, tab, newline and backslash, and # in type and source (seq_path(), mangle() in fs/proc_namespace.c).
 const OCTAL = /\\([0-3][0-7]{2})/g;
 const BEYOND_ASCII = /[^\x00-\x7f]/;
@@ -114,18 +111,6 @@ function unescapeOctal(field: string): string {
   return field.replace(OCTAL, (_, digits: string) => String.fromCharCode(parseInt(digits, 8)));
 }
 
-/** Text as its UTF-8 bytes, one character a byte; the inverse of {@link fromBytes}. */
-function toBytes(text: string): string {
-  let bytes = '';
-  for (const character of text) {
-    const code = character.codePointAt(0) ?? 0;
-    if (code >= 0xdc80 && code <= 0xdcff) bytes += String.fromCharCode(code - 0xdc00);
-    else for (const byte of encoder.encode(character)) bytes += String.fromCharCode(byte);
-  }
-  return bytes;
-}
-
-const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /** One well-formed UTF-8 sequence, one run of ASCII, or one byte that is neither (Unicode 17, table 3-7). */
 const SEQUENCE =

@@ -126,7 +126,8 @@ describe('an export', () => {
     '[1:2:3:4:5:6:7]/v',
     '[1:2:3:4:5:6:7:8:9]/v',
     '[1::2::3]/v',
-    '[1:2:3:4:5:6:7::8]/v'.replace('7::8', '7:8::9'),
+    '[1:2:3:4:5:6:7:8::9]/v',
+    '[1:2:3:4::5:6:7:8]/v',
     '[::12345]/v',
     '[::g]/v',
     '[:::]/v',
@@ -158,6 +159,19 @@ describe('an export', () => {
     for (const text of ['SECRETHOST:pw@r/v', 'r/SECRETVOL?token=SECRET', 'SECRET', 'SECRET:x/v', `r/SECRET\n`]) {
       expect(refusalOf(() => quobyte.parseExport(text, 'url')).message).not.toContain('SECRET');
     }
+  });
+
+  it.each([
+    ['r/v w', 'blanks'],
+    ['r/v/w', 'exactly one slash'],
+    ['/v', 'name a registry'],
+    ['r,,s/v', 'none of them empty'],
+    ['r/', 'name a volume'],
+    ['r:x/v', 'port'],
+    ['[r]/v', 'brackets'],
+    ['[::1]x/v', 'brackets'],
+  ])('is refused by the rule it breaks: %s', (text, words) => {
+    expect(refusalOf(() => quobyte.parseExport(text, 'url')).message).toContain(words);
   });
 
   it('says where credentials belong', () => {

@@ -82,6 +82,12 @@ describe('a volume URL', () => {
   });
 });
 
+describe('another scheme', () => {
+  it.each(['http://r/v', 'Quobyte://r/v', 'nfs://r/v'])('is refused as such: %s', (text) => {
+    expect(refusalOf(() => parseVolume(text)).message).toContain('must begin with quobyte:// or local://');
+  });
+});
+
 describe('the registry', () => {
   it('has every backend under its own name', () => {
     for (const name of BACKEND_NAMES) expect(backendOf(name).name).toBe(name);

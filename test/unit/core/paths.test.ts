@@ -48,6 +48,12 @@ describe('an absolute path', () => {
   });
 });
 
+describe('the root directory', () => {
+  it('is refused by its name, not as a stray slash', () => {
+    expect(refusalOf(() => parseAbsolutePath('/', 'mount_base')).message).toContain('root directory');
+  });
+});
+
 describe('joining', () => {
   const leaf = leafOf('192.168.1.1/volume-00001' as Export);
 

@@ -67,6 +67,10 @@ describe('redaction', () => {
     expect(redact('volume v not found in every /v/', ['v', ''])).toBe('volume [hidden] not found in every /[hidden]/');
   });
 
+  it('hides the longest name first', () => {
+    expect(redact('at abcdefgh/x.', ['abcdefgh', 'abcdefgh/x'])).toBe('at [hidden].');
+  });
+
   it('takes names for text, not for patterns', () => {
     expect(redact('a.b axb (x)+ [', ['a.b', '(x)+', '['])).toBe('[hidden] axb [hidden] [hidden]');
   });
@@ -80,6 +84,7 @@ describe('redaction', () => {
   it('is bounded, also when escaping makes the text longer', () => {
     expect(utf8Length(redact('é'.repeat(1000), [], 100))).toBeLessThanOrEqual(100);
     expect(utf8Length(redact('\x1b'.repeat(1_000_000), []))).toBeLessThanOrEqual(65_536);
+    expect(redact(`${'x'.repeat(65_536)}tail`, [], 1_000_000)).not.toContain('tail');
     expect(redact('abc', [], 3)).toBe('abc');
     expect(redact('abcdefgh', [], 6)).toBe('ab …');
   });

@@ -21,6 +21,7 @@ const forbidden: readonly (readonly [string, string])[] = [
   ['word joiner', '\u2060'],
   ['byte order mark', '\ufeff'],
   ['soft hyphen', '\u00ad'],
+  ['interlinear annotation anchor', '\ufff9'],
   ['combining grapheme joiner', '\u034f'],
   ['variation selector', '\ufe0f'],
   ['Hangul filler', '\u3164'],
