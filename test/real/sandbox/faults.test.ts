@@ -130,6 +130,8 @@ test('hang-unanswered: callers are in D, SIGKILL or not, until healed', async ()
   for (const { child } of [killed, patient]) await until('a caller that waits', () => waitsForFuse(child.pid!));
   killed.child.kill('SIGKILL');
   await until('state D', () => stateOf(killed.child.pid!) === 'D');
+  sandbox.do('fault', 'vol', 'hang-unread'); // another way to hang frees nobody
+  expect(stateOf(killed.child.pid!)).toBe('D');
   sandbox.do('heal', 'vol');
   await killed.ended;
   expect(await patient.ended).toMatchObject({ status: 0, stdout: '0\n' });
@@ -204,6 +206,18 @@ test('own-server: a process of its own serves, killing it kills that mount alone
   await until('one dead mount', () => [a, b].filter((where) => stat(where).includes('not connected')).length === 1);
   for (const where of [a, b]) run('/bin/umount', '-l', where);
   await until('no server', () => servers().length === 0);
+});
+
+test('own-server with a helper that never ends: the server alone keeps the mount alive', async () => {
+  sandbox.do('fault', 'vol', 'own-server');
+  sandbox.do('fault', 'vol', 'helper-hangs', 'after');
+  const where = sandbox.place();
+  const { child } = start(sandbox.helper, 'reg/vol', where);
+  await until('the mount', () => mountinfo(where).length > 0 && stat(where) === '0\n');
+  await until('a server that listens', () => readdirSync(join(sandbox.dir, 'servers')).length === 1);
+  sandbox.do('fault', 'vol', 'server-dies');
+  expect(stat(where)).toContain('not connected');
+  child.kill('SIGKILL');
 });
 
 function commandOf(pid: string): string {

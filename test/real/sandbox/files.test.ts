@@ -2,7 +2,7 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Sandbox, run } from './rig.js';
+import { Sandbox, run, until } from './rig.js';
 
 let sandbox: Sandbox;
 let one: string;
@@ -59,6 +59,26 @@ test('rename, also over another file and across directories', () => {
   expect(fs.readFileSync(join(two, 'dir/to'), 'utf8')).toBe('from');
   expect(fs.existsSync(join(two, 'from'))).toBe(false);
   expect(() => fs.rmdirSync(join(two, 'dir'))).toThrow(/ENOTEMPTY/);
+});
+
+test('renameat2 exchanges two names', () => {
+  for (const name of ['left', 'right']) fs.writeFileSync(join(one, name), name);
+  const EXCHANGE = `syscall(${process.arch === 'x64' ? 316 : 276}, -100, "$ARGV[0]", -100, "$ARGV[1]", 2) == 0 or die $!`;
+  expect(run('/usr/bin/perl', '-e', EXCHANGE, join(one, 'left'), join(one, 'right'))).toMatchObject({
+    status: 0,
+    stderr: '',
+  });
+  expect(fs.readFileSync(join(two, 'left'), 'utf8')).toBe('right');
+});
+
+test('files that come and go leave no descriptor in the cluster', async () => {
+  const descriptors = (): number => fs.readdirSync(`/proc/${sandbox.cluster.child.pid!}/fd`).length;
+  const before = descriptors();
+  for (let i = 0; i < 500; i++) {
+    fs.writeFileSync(join(one, `gone${i}`), '');
+    fs.unlinkSync(join(one, `gone${i}`));
+  }
+  await until('as few descriptors as before', () => descriptors() <= before);
 });
 
 test('an unlinked file lives on for who has it open', () => {
