@@ -17,7 +17,7 @@ const OCTET = /^(?:0|[1-9][0-9]{0,2})$/;
 const GROUP = /^[0-9a-f]{1,4}$/;
 
 /** What a registry is, however it is spelt: lower-case host, IPv6 written out, port always given. */
-export type RegistryKey = string;
+type RegistryKey = string;
 
 /** The key of one `host[:port]`; `invalid-argument` if it is none. Also for `registries` in the configuration. */
 export function parseRegistry(value: unknown, field: string): RegistryKey {

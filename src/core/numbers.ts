@@ -5,7 +5,7 @@
 import { refusal } from './text.js';
 
 /** Inclusive bounds. */
-export interface Range {
+interface Range {
   readonly min: number;
   readonly max: number;
 }

@@ -18,7 +18,7 @@ const BLANK = /\p{White_Space}/u;
 const encoder = new TextEncoder();
 
 /** What a text field allows beyond {@link FORBIDDEN}. */
-export interface TextRule {
+interface TextRule {
   readonly maxBytes: number;
   /** `inside`: U+0020 only, and neither first nor last. */
   readonly blanks: 'refused' | 'inside';
