@@ -3,6 +3,7 @@
 
 import type { Backend, BackendSettings, MountWay, SourceIdentity } from '../backends/backend.js';
 import { backendOf, parseVolume } from '../backends/registry.js';
+import type { Argument } from '../core/argv.js';
 import type { MountEntry } from '../core/mountinfo.js';
 import { mountpointOf } from '../core/paths.js';
 import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
@@ -14,7 +15,7 @@ import { unitName } from './unit-names.js';
 /** A command line, program first by itself. */
 export interface Command {
   readonly program: string;
-  readonly args: readonly string[];
+  readonly args: readonly Argument[];
 }
 
 /** See the file's head. */
@@ -25,6 +26,8 @@ export interface Place {
   readonly mountpoint: string;
   readonly mountUnit: string;
   readonly unmountUnit: string;
+  /** A file that the mount helper reads besides its arguments, or null. */
+  readonly configFile: string | null;
   /**
    * Throws `permission-denied` for a volume that the configuration does not allow. Asked before anything is made or read
    * for it; taking away what was allowed once must stay possible.
@@ -63,6 +66,7 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
     mountpoint,
     mountUnit: unitName('mount', base, volume.leaf),
     unmountUnit: unitName('unmount', base, volume.leaf),
+    configFile: 'clientConfig' in settings ? settings.clientConfig : null,
     authorise: () => backend.authorise(volume, settings),
     recognises: (entry, source) => backend.recognises(entry, volume, source),
     sourceOf: () => {

@@ -25,23 +25,44 @@ export interface Fault {
  * the owner can replace what root or a trusted owner has made.
  */
 export function baseFault(chain: readonly DirectoryFacts[], trustedOwners: readonly number[]): Fault | null {
+  const base = chain.at(-1);
+  if (base === undefined) return { message: 'The base has no path.', mend: 'Set mount_base.' };
+  const absent = chain.find(({ kind }) => kind === 'absent');
+  if (absent !== undefined) {
+    return { message: `${absent.path} does not exist.`, mend: `install -d -o root -g root -m 0711 ${base.path}` };
+  }
+  return chainFault(chain, trustedOwners, 'directory');
+}
+
+/** The same for a file that a helper reads as root: root's alone, and so is everything on the way to it. */
+export function fileFault(chain: readonly DirectoryFacts[]): Fault | null {
+  const absent = chain.find(({ kind }) => kind === 'absent');
+  if (absent !== undefined) {
+    return { message: `${absent.path} does not exist.`, mend: 'Put it there, or change the setting that names it.' };
+  }
+  return chainFault(chain, [], 'other');
+}
+
+function chainFault(
+  chain: readonly DirectoryFacts[],
+  owners: readonly number[],
+  lastKind: 'directory' | 'other',
+): Fault | null {
   for (const [index, { path, kind, uid, mode }] of chain.entries()) {
-    const isBase = index === chain.length - 1;
-    if (kind === 'absent') {
-      return { message: `${path} does not exist.`, mend: `install -d -o root -g root -m 0711 ${path}` };
+    const isLast = index === chain.length - 1;
+    if (kind === 'link') return { message: `${path} is a symbolic link.`, mend: 'Name the real path in the setting.' };
+    if (kind !== (isLast ? lastKind : 'directory')) {
+      const wanted = isLast && lastKind === 'other' ? 'a regular file' : 'a directory';
+      return { message: `${path} is not ${wanted}.`, mend: 'Change the setting that names it.' };
     }
-    if (kind !== 'directory') {
-      const what = kind === 'link' ? 'a symbolic link' : 'no directory';
-      return { message: `${path} is ${what}.`, mend: 'Name the real directory in mount_base.' };
-    }
-    if (uid !== 0 && !trustedOwners.includes(uid)) {
+    if (uid !== 0 && !owners.includes(uid)) {
       return { message: `${path} belongs to another user than root.`, mend: `chown root ${path}` };
     }
-    if ((mode & WRITABLE_BY_OTHERS) !== 0 && (isBase || (mode & STICKY) === 0)) {
+    if ((mode & WRITABLE_BY_OTHERS) !== 0 && (isLast || (mode & STICKY) === 0)) {
       return { message: `${path} can be written by others than its owner.`, mend: `chmod go-w ${path}` };
     }
   }
-  return chain.length === 0 ? { message: 'The base has no path.', mend: 'Set mount_base.' } : null;
+  return null;
 }
 
 /** Refuses a place whose base is unsound now. */
@@ -52,6 +73,18 @@ export function requireSoundBase(context: Context, place: Place): void {
     field: 'mount_base',
     leaf: place.volume.leaf,
   });
+}
+
+/**
+ * Refuses a place whose helper would read a configuration that somebody else than root can write. It is looked at before
+ * every mount; since only root could exchange it afterwards, it is the same file at use.
+ */
+export function requireSoundConfigFile(context: Context, place: Place): void {
+  if (place.configFile === null) return;
+  if (fileFault(context.machine.directories.chain(place.configFile)) === null) return;
+  const message =
+    'The client configuration is missing, or somebody else than root can write it. Run `fairlead doctor`.';
+  throw new FairleadError('helper-untrusted', message, { field: 'client_config', leaf: place.volume.leaf });
 }
 
 /** The mount to work on: the topmost one, if it is the volume; null if nothing is mounted. Refuses foreign ones. */

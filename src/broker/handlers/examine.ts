@@ -8,12 +8,11 @@ import { FairleadError } from '../../core/errors.js';
 import { BACKEND_NAMES, isLeaf } from '../../core/volume.js';
 import type { Context } from '../context.js';
 import { LATE, within } from '../deadline.js';
-import { baseFault } from '../policy.js';
+import { baseFault, fileFault } from '../policy.js';
 import type { Handler } from './handler.js';
 
 /** Search permission for everybody (inode(7)). */
 const SEARCHABLE_BY_ALL = 0o001;
-const WRITABLE_BY_OTHERS = 0o022;
 
 /** See the file's head. */
 export const examine: Handler<'examine'> = async ({ context, deadline }) => {
@@ -81,20 +80,20 @@ function examineStrangers(context: Context, { mountBase }: BackendSettings): rea
   return findings;
 }
 
-/** A file that must be there, root's, and writable by nobody else. */
+/**
+ * A file that must be there, root's, and writable by nobody else. One that is reached through a link (`/sbin` on many
+ * hosts) is not judged here: whoever starts it looks at the file itself.
+ */
 function examineFile(context: Context, role: string, path: string | null, setting: string): readonly Finding[] {
   if (path === null) return [];
   const chain = context.machine.directories.chain(path);
+  if (chain.some(({ kind }) => kind === 'link')) return [];
   const file = chain.at(-1);
   if (file === undefined || file.kind === 'absent') {
     return [error(role, `${path} does not exist.`, `Install the client, or set ${setting}.`)];
   }
-  const unsound = chain.find(
-    ({ kind, uid, mode }) => kind !== 'link' && (uid !== 0 || (mode & WRITABLE_BY_OTHERS) !== 0),
-  );
-  if (unsound === undefined) return [];
-  const message = `${unsound.path} belongs to another user than root or can be written by others.`;
-  return [error(role, message, `chown root ${unsound.path} && chmod go-w ${unsound.path}`)];
+  const fault = fileFault(chain);
+  return fault === null ? [] : [error(role, fault.message, fault.mend)];
 }
 
 function error(subject: string, message: string, mend: string): Finding {

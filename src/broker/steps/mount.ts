@@ -4,7 +4,7 @@
 
 import type { MountWay } from '../../backends/backend.js';
 import type { StepEnd } from '../../core/steps.js';
-import { requireEmptyLeaf, requireRecognised, requireSoundBase } from '../policy.js';
+import { requireEmptyLeaf, requireRecognised, requireSoundBase, requireSoundConfigFile } from '../policy.js';
 import { makeQuiet } from '../quiet.js';
 import { look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
@@ -17,6 +17,7 @@ export const mount: Executor = async (attempt) => {
   const { context, place, deadline } = attempt;
   place.authorise();
   requireSoundBase(context, place);
+  requireSoundConfigFile(context, place);
   if (requireRecognised(place, look(context, place)) !== null) return UNCHANGED;
   if ((await makeQuiet(context, place, deadline, 'end-all')) === 'acting') {
     return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');

@@ -1,0 +1,47 @@
+// A unix socket as the transport that the protocol wants, for both ends; and the agent's way to reach the broker.
+
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { MAX_UNREAD_BYTES } from '../core/limits.js';
+import type { Transport } from './protocol.js';
+
+/** The path of the broker's socket. */
+export function brokerSocket(runDir: string): string {
+  return join(runDir, 'broker.sock');
+}
+
+/** A connected socket. A peer that does not read loses its connection, not our memory. */
+export function socketTransport(socket: Socket): Transport {
+  socket.on('error', () => {
+    // 'close' follows, and tells whoever must know.
+  });
+  return {
+    send: (bytes) => {
+      if (socket.writableLength > MAX_UNREAD_BYTES) socket.destroy();
+      else if (!socket.destroyed) socket.write(bytes);
+    },
+    onData: (listener) => {
+      socket.on('data', listener);
+    },
+    onClose: (listener) => {
+      socket.once('close', listener);
+      // Half a connection is none.
+      socket.once('end', () => socket.destroy());
+    },
+    close: () => {
+      socket.destroy();
+    },
+  };
+}
+
+/** Connects to the broker; rejects when nobody listens there, or nobody whom we may reach. */
+export function dialBroker(runDir: string): Promise<Transport> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(brokerSocket(runDir));
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.off('error', reject);
+      resolve(socketTransport(socket));
+    });
+  });
+}
