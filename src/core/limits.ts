@@ -102,3 +102,5 @@ export const TOOL_BUDGET_MS = 5000;
 export const EMPTY_POLL_FIRST_MS = 1;
 /** See {@link EMPTY_POLL_FIRST_MS}. */
 export const EMPTY_POLL_LAST_MS = 50;
+/** Milliseconds to look for the processes that keep a mount busy; what was found by then is reported. */
+export const HOLDERS_BUDGET_MS = 3000;

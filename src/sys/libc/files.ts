@@ -149,3 +149,11 @@ const lgetxattr = foreignAsync('lgetxattr', [TEXT, TEXT, BUFFER, SIZE]);
 export function attributeLength(path: string, name: string): Promise<number> {
   return lgetxattr(path, name, null, 0);
 }
+
+/** `major:minor` of a device number as stat(2) gives it in one (makedev(3), glibc's encoding). */
+export function deviceName(dev: number): string {
+  const number = BigInt(dev);
+  const major = ((number >> 8n) & 0xfffn) | ((number >> 32n) & 0xfffff000n);
+  const minor = (number & 0xffn) | ((number >> 12n) & 0xffffff00n);
+  return `${major}:${minor}`;
+}

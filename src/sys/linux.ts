@@ -1,0 +1,32 @@
+// This machine, put together for the broker.
+
+import { readBootId } from './boot-id.js';
+import { systemClock } from './clock.js';
+import { directories } from './directories.js';
+import { KernelMountTable } from './mount-table.js';
+import { KernelMounts } from './mounts.js';
+import type { Machine } from './ports.js';
+import { ForkedProbeChildren } from './probe-children.js';
+import { KernelProcesses } from './processes.js';
+import { KernelUnits, type UnitsOptions } from './units.js';
+
+/** The machine with the parts that say more than the ports do. */
+export interface LinuxMachine extends Machine {
+  readonly table: KernelMountTable;
+  readonly units: KernelUnits;
+}
+
+/** The machine that this process runs on, in the mount namespace that it is in now. */
+export function linuxMachine(options: UnitsOptions): LinuxMachine {
+  const table = new KernelMountTable();
+  return {
+    table,
+    directories,
+    mounts: new KernelMounts(table),
+    units: new KernelUnits(options),
+    probeChildren: new ForkedProbeChildren(),
+    processes: new KernelProcesses(),
+    clock: systemClock,
+    bootId: readBootId(),
+  };
+}

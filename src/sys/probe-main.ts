@@ -1,0 +1,134 @@
+// The program of a probe child. It does nothing but calls that may hang, each on a thread of libuv's pool, so that one
+// hung call costs one thread and the others go on. It decides nothing; it answers with facts. It ends with its parent.
+
+import { constants } from 'node:fs';
+import { access, lstat, statfs } from 'node:fs/promises';
+import type { ProbeFacts } from '../core/verdict.js';
+import { openBase, singleName } from './directories.js';
+import { errnoOf } from './libc/errors.js';
+import { attributeLength, deviceName } from './libc/files.js';
+import { unmountBelow } from './libc/mounts.js';
+import type { ProbeAnswer, ProbeJob } from './ports.js';
+
+/** What the parent sends, and what it gets back. Both ends are ours: the types are the protocol. */
+export interface ProbeRequest {
+  readonly id: number;
+  readonly job: ProbeJob;
+}
+/** See {@link ProbeRequest}. */
+export interface ProbeReply {
+  readonly id: number;
+  readonly answer: ProbeAnswer;
+}
+
+dropRights(Number(process.argv[2]), Number(process.argv[3]));
+process.on('message', (request: ProbeRequest) => {
+  void answer(request.job).then((reply) => {
+    process.send?.({ id: request.id, answer: reply } satisfies ProbeReply);
+  });
+});
+process.on('disconnect', die);
+process.on('uncaughtException', die);
+process.on('unhandledRejection', die);
+
+/** process.exit() would wait for hung threads. */
+function die(): void {
+  process.kill(process.pid, 'SIGKILL');
+}
+
+/** After everything is loaded: the user that probes need not be able to read our program. */
+function dropRights(uid: number, gid: number): void {
+  if (!Number.isSafeInteger(uid) || !Number.isSafeInteger(gid)) throw new RangeError('uid and gid must be numbers');
+  if (uid === 0 || process.geteuid?.() !== 0) return;
+  process.setgroups?.([]);
+  process.setgid?.(gid);
+  process.setuid?.(uid);
+}
+
+async function answer(job: ProbeJob): Promise<ProbeAnswer> {
+  try {
+    switch (job.kind) {
+      case 'probe':
+        return { kind: 'probe', facts: await probe(job) };
+      case 'unmount':
+        return await unmount(job);
+      case 'disk':
+        return await disk(job);
+    }
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === null) throw error;
+    return { kind: 'failed', errno };
+  }
+}
+
+type Job<Kind extends ProbeJob['kind']> = Extract<ProbeJob, { readonly kind: Kind }>;
+
+async function probe(job: Job<'probe'>): Promise<ProbeFacts> {
+  const { path } = job;
+  // Only statfs is the server's own word: attributes may come from the kernel's cache.
+  const dead = await errnoFrom(statfs(path));
+  if (dead !== null) {
+    return { statfs: { end: 'failed', errno: dead }, write: 'not-asked', search: 'not-asked', witness: 'not-asked' };
+  }
+  const root = await rootOf(path);
+  const denied = (errno: string | null): 'granted' | { readonly errno: string } =>
+    errno === null ? 'granted' : { errno };
+  return {
+    statfs: { end: 'answered' },
+    ...root,
+    write: job.access === 'read-only' ? 'not-asked' : denied(await errnoFrom(access(path, constants.W_OK))),
+    search: denied(await errnoFrom(access(path, constants.X_OK))),
+    witness: job.witness === null ? 'not-asked' : await witness(path, job.witness),
+  };
+}
+
+async function rootOf(path: string): Promise<Pick<ProbeFacts, 'root' | 'rootError'>> {
+  try {
+    const facts = await lstat(path);
+    return {
+      root: {
+        isDirectory: facts.isDirectory(),
+        size: facts.size,
+        dev: deviceName(facts.dev),
+        mode: facts.mode & 0o7777,
+      },
+    };
+  } catch (error) {
+    const rootError = errnoOf(error);
+    if (rootError === null) throw error;
+    return { rootError };
+  }
+}
+
+async function witness(path: string, name: string): Promise<'present' | 'absent'> {
+  return (await errnoFrom(attributeLength(path, name))) === null ? 'present' : 'absent';
+}
+
+async function unmount(job: Job<'unmount'>): Promise<ProbeAnswer> {
+  using base = openBase(job.base);
+  return { kind: 'unmount', errno: await errnoFrom(unmountBelow(base, singleName(job.leaf), job.mode)) };
+}
+
+async function disk(job: Job<'disk'>): Promise<ProbeAnswer> {
+  try {
+    const facts = await lstat(`${job.path}/${singleName(job.name)}`);
+    if (facts.isFile()) return { kind: 'disk', state: 'regular', size: facts.size };
+    return { kind: 'disk', state: facts.isSymbolicLink() ? 'link' : 'other', size: 0 };
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return { kind: 'disk', state: 'absent', size: 0 };
+    throw error;
+  }
+}
+
+/** Null when the call succeeded, else its errno. */
+async function errnoFrom(call: Promise<unknown>): Promise<string | null> {
+  try {
+    await call;
+    return null;
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === null) throw error;
+    return errno;
+  }
+}
