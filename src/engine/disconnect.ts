@@ -1,6 +1,5 @@
 // Disconnect: make an attachment cease. Its end is recorded first; then the answer is what is true of the mount.
 
-import { FairleadError } from '../core/errors.js';
 import type { Change } from '../core/records.js';
 import type { DisconnectReply, DisconnectRequest, RequestContext } from '../core/requests.js';
 import type { Leaf, Volume } from '../core/volume.js';
@@ -75,16 +74,10 @@ function releasingMount(context: Context, volume: Volume): Change {
   return { kind: 'put-mount', mount: { volume, state: 'releasing', bootId: context.ports.settings.bootId } };
 }
 
-/** What the mount table says; when nobody can look, what was recorded. */
+/** What the mount table says. Rejects when nobody can look: a guess would be a lie. */
 async function isMounted(context: Context, volume: Volume, deadline: Deadline): Promise<boolean> {
-  try {
-    const observation = await context.observe(volume, null, deadline.remaining);
-    return observation.mounts.some((mount) => mount.recognised);
-  } catch (error) {
-    if (!(error instanceof FairleadError)) throw error;
-    const record = context.state.mounts.get(volume.leaf);
-    return record !== undefined && !context.state.sightOf(volume.leaf).vanished;
-  }
+  const observation = await context.observe(volume, null, deadline.remaining);
+  return observation.mounts.some((mount) => mount.recognised);
 }
 
 /** Lifts an inherited hold; the mount then goes away unless somebody is attached. */
