@@ -202,8 +202,8 @@ class Line {
           'The disk of state_dir does not answer: look at it, then restart the agent.',
           { field: 'state_dir' },
         );
-        this.fail(error);
         reject(error);
+        this.fail(error);
       }, budgetMs);
     });
     try {

@@ -4,7 +4,7 @@
 import * as fs from 'node:fs';
 import { FairleadError } from '../core/errors.js';
 import { checkFiles, filesIn, moveAside, syncDirectory, type LedgerFiles } from './files.js';
-import { Mark, readMark } from './mark.js';
+import { Mark, readMark, type MarkFacts } from './mark.js';
 import { Reserve } from './reserve.js';
 import { LEDGER_FORMAT, migrate, refuseNewer, SHAPE_PROBE } from './schema.js';
 import { askDatabase, errorCodeOf, openDatabase, type Database } from './sqlite.js';
@@ -44,8 +44,7 @@ export function openStore(options: OpenOptions): LedgerStore {
 function openChecked(files: LedgerFiles, { version, date }: OpenOptions): LedgerStore {
   const mark = readMark(files.mark);
   const exists = fs.existsSync(files.database);
-  if (exists) refuseNewer(versionInHeader(files.database), files.directory, mark?.writtenBy ?? null);
-  const old = exists ? openOld(files, mark?.sequence ?? 0) : { database: null, doubt: 'the file is gone' };
+  const old = exists ? openOld(files, mark) : { database: null, doubt: 'the file is gone' };
   const { database, origin, lost } =
     old.doubt === null
       ? { database: old.database, origin: 'existing' as const, lost: null }
@@ -61,7 +60,7 @@ function openChecked(files: LedgerFiles, { version, date }: OpenOptions): Ledger
   });
 }
 
-/** `user_version` without SQLite, so that a newer ledger is not touched; 0 for what is not a database. */
+/** `user_version`, read without SQLite, so that a newer ledger is not touched; 0 for what is not a ledger. */
 function versionInHeader(path: string): number {
   const descriptor = fs.openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   try {
@@ -80,11 +79,14 @@ type Old =
   /** The connection, if there is one, is still open. */
   | { readonly database: Database | null; readonly doubt: string };
 
-function openOld(files: LedgerFiles, acknowledged: number): Old {
+function openOld(files: LedgerFiles, mark: MarkFacts | null): Old {
+  const version = versionInHeader(files.database);
+  refuseNewer(version, files.directory, mark?.writtenBy ?? null);
+  if (version === 0) return { database: null, doubt: 'the file is empty, or no ledger' };
   let database: Database | null = null;
   try {
     database = openDatabase(files.database);
-    return { database, doubt: doubtOf(database, files, acknowledged) };
+    return { database, doubt: doubtOf(database, files.directory, mark) };
   } catch (error) {
     const code = errorCodeOf(error);
     if (code === 'damaged') return { database, doubt: 'SQLite finds the file damaged' };
@@ -94,18 +96,18 @@ function openOld(files: LedgerFiles, acknowledged: number): Old {
   }
 }
 
-function doubtOf(database: Database, files: LedgerFiles, acknowledged: number): string | null {
+function doubtOf(database: Database, directory: string, mark: MarkFacts | null): string | null {
+  // Asked again: the header may be behind the write-ahead log.
+  const [version] = askDatabase(database, 'SELECT answer(user_version) FROM pragma_user_version');
+  refuseNewer(Number(version), directory, mark?.writtenBy ?? null);
   const findings = askDatabase(database, 'SELECT answer(integrity_check) FROM pragma_integrity_check');
   if (findings.length !== 1 || findings[0] !== 'ok') return 'the integrity check failed';
-  const [version] = askDatabase(database, 'SELECT answer(user_version) FROM pragma_user_version');
-  refuseNewer(Number(version), files.directory, null);
-  if (Number(version) < 1) return 'it is empty';
   migrate(database);
   database.exec(SHAPE_PROBE);
   const formats = askDatabase(database, 'SELECT answer(format) FROM ledger');
   if (formats.length !== 1 || formats[0] !== LEDGER_FORMAT) return 'the sentinel is missing';
   const [sequence] = askDatabase(database, 'SELECT answer(sequence) FROM ledger');
-  return Number(sequence) < acknowledged ? 'its last commits are missing' : null;
+  return Number(sequence) < (mark?.sequence ?? 0) ? 'its last commits are missing' : null;
 }
 
 /** A new ledger, beside the old one if there was one. */

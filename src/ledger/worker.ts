@@ -24,7 +24,6 @@ function answer(question: Question): Answer {
     }
     case 'close':
       store?.close();
-      parentPort?.removeAllListeners('message');
       return { kind: 'closed' };
   }
 }
@@ -42,6 +41,8 @@ parentPort?.on('message', (question: Question) => {
     reply = { kind: 'failed', failure: toFailure(error) };
   }
   parentPort?.postMessage(reply);
+  // Nothing else keeps the thread alive.
+  if (question.kind === 'close') parentPort?.close();
 });
 
 parentPort?.postMessage({ kind: 'ready' } satisfies Answer);
