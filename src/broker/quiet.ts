@@ -22,7 +22,8 @@ export async function makeQuiet(
   const { prober, leftServing } = context;
   if (!(await prober.endUnmount(place.mountpoint, deadline.atMost(KILL_GRACE_MS)))) return 'acting';
   if (!(await empty(context, place.unmountUnit, deadline))) return 'acting';
-  if (look(context, place).top?.recognised === true) return 'quiet';
+  // Covered by somebody else's mount it is still ours, and its daemon lives in the unit.
+  if (look(context, place).mounts.some(({ recognised }) => recognised)) return 'quiet';
   if (daemons === 'spare-copies' && leftServing.has(place.mountUnit)) return 'quiet';
   if (!(await empty(context, place.mountUnit, deadline))) return 'acting';
   leftServing.delete(place.mountUnit);
