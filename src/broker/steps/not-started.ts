@@ -9,16 +9,11 @@ import { refused } from '../step-ends.js';
 /** The refusal that a helper which was not started means. */
 export function notStarted(place: Place, { why, detail }: Extract<HelperEnd, { end: 'not-started' }>): StepEnd {
   switch (why) {
+    // What was found wrong with the file names no volume, and says what to do.
     case 'missing':
-      return refused(place, 'helper-untrusted', 'The helper does not exist. Install the client, or name its path.');
     case 'untrusted':
-      return refused(
-        place,
-        'helper-untrusted',
-        'The helper is not trusted: it must lie in trusted_helper_dirs, belong to root and be writable by nobody else.',
-      );
     case 'not-executable':
-      return refused(place, 'helper-untrusted', 'The helper cannot be executed. Install the client again.');
+      return refused(place, 'helper-untrusted', `The helper cannot be used: ${redact(detail, namesOf(place.volume))}`);
     case 'name-in-use':
       return refused(place, 'stuck', 'A helper of this volume is still there. It is worked off; try again.');
     case 'not-ready':
