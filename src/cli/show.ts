@@ -1,0 +1,153 @@
+// Answers as text for people. What comes in is what the agent said; every text of it is escaped before it reaches the
+// terminal. No width is assumed: lines are as long as they are.
+
+import type {
+  ConnectPlan,
+  ConnectReply,
+  DisconnectReply,
+  ListReply,
+  ListedMount,
+  ValidateReply,
+} from '../core/requests.js';
+import type { Finding } from '../core/broker-api.js';
+import type { Holder } from '../core/observation.js';
+import { escapeForLog, hasForbidden } from '../core/text.js';
+
+/** Rows as columns, padded; each cell escaped. */
+function table(rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map(escapeForLog));
+  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n');
+}
+
+function holders(list: readonly Holder[]): string {
+  return list.map(({ pid, command, by }) => `${command} (pid ${pid}, ${by})`).join(', ');
+}
+
+/** Of `connect`, and of `connect --dry-run`. */
+export function showConnect(reply: unknown): string {
+  const answer = reply as ConnectReply | ConnectPlan;
+  if ('steps' in answer) {
+    const steps = answer.steps.map(({ kind }) => kind).join(', ');
+    return table([
+      ['would do', steps === '' ? 'nothing' : steps],
+      ['verdict', answer.verdict],
+      ['mountpoint', answer.mountpoint],
+    ]);
+  }
+  return table([
+    ['path', answer.path],
+    ['verdict', answer.verdict],
+    ['changed', answer.changed ? 'yes' : 'no, everything was in place'],
+    ...(answer.disk === 'absent' ? [['disk', 'there is no such file yet']] : []),
+    ...answer.notes.map((note) => ['note', note]),
+  ]);
+}
+
+/** Of `disconnect`. */
+export function showDisconnect(reply: unknown): string {
+  const answer = reply as DisconnectReply;
+  return table([
+    ['outcome', answer.outcome],
+    ['mounted', answer.mounted ? 'yes' : 'no'],
+    ...(answer.usedBy.length === 0 ? [] : [['used by', answer.usedBy.join(', ')]]),
+    ...(answer.holders.length === 0 ? [] : [['kept busy by', holders(answer.holders)]]),
+  ]);
+}
+
+/** Of `validate`. */
+export function showValidate(reply: unknown): string {
+  const answer = reply as ValidateReply;
+  return table([
+    ['verdict', answer.verdict],
+    ['reason', answer.reason],
+    ['mountpoint', answer.mountpoint],
+  ]);
+}
+
+/** Of `ls`. */
+export function showMounts(reply: unknown): string {
+  const answer = reply as ListReply;
+  const lines: string[] = [];
+  if (answer.mounts.length === 0) lines.push('No mounts.');
+  else lines.push(table([['LEAF', 'STATE', 'VERDICT', 'USED BY', 'VOLUME'], ...answer.mounts.map(mountRow)]));
+  for (const { leaf, needsRestart } of answer.mounts) {
+    if (needsRestart.length > 0) {
+      lines.push(
+        escapeForLog(`${leaf} was replaced; these still hold the dead one, restart them: ${holders(needsRestart)}`),
+      );
+    }
+  }
+  for (const { table: kind, key, reason } of answer.setAside) {
+    lines.push(escapeForLog(`The ledger has a record it cannot read (${kind} ${key}): ${reason}`));
+  }
+  if (answer.broker === 'absent') lines.push('No broker is connected: nothing can be mounted or unmounted now.');
+  if (answer.state === 'reconciling') lines.push('What was open at the last start is still being worked off.');
+  return lines.join('\n');
+}
+
+function mountRow(mount: ListedMount): string[] {
+  const users = mount.attachments.map(({ consumer, disk, readOnly }) => {
+    return `${consumer}${disk === null ? '' : `/${disk}`}${readOnly ? ' (ro)' : ''}`;
+  });
+  if (mount.hold !== null) users.push(`hold:${mount.hold}`);
+  const { operation } = mount;
+  const doing = operation === null ? '' : ` (${operation.kind}${operation.step === null ? '' : `: ${operation.step}`})`;
+  const age = mount.verdictAge === null ? '' : ` (${Math.round(mount.verdictAge)}s ago)`;
+  return [
+    mount.leaf,
+    `${mount.state}${doing}`,
+    mount.verdict === null ? '-' : `${mount.verdict}${age}`,
+    users.length === 0 ? '-' : users.join(' '),
+    mount.url ?? `unknown, at ${mount.mountpoint}`,
+  ];
+}
+
+/** Of `disk-config`. */
+export function showDisk(reply: unknown, form: 'xml' | 'table'): string {
+  const disk = reply as {
+    readonly path: string;
+    readonly xml: string;
+    readonly driver: { readonly type: string; readonly cache: string; readonly io: string };
+    readonly target: { readonly dev: string; readonly bus: string };
+    readonly readonly: boolean;
+  };
+  if (form === 'xml') return disk.xml.split('\n').map(exact).join('\n');
+  return table([
+    ['path', disk.path],
+    ['format', disk.driver.type],
+    ['cache', disk.driver.cache],
+    ['io', disk.driver.io],
+    ['target', `${disk.target.dev} on ${disk.target.bus}`],
+    ['read-only', disk.readonly ? 'yes' : 'no'],
+  ]);
+}
+
+/** The line as it is, since a program reads it; escaped only if it has what no accepted text has. */
+function exact(line: string): string {
+  return hasForbidden(line) ? escapeForLog(line) : line;
+}
+
+/** Of `doctor`. */
+export function showFindings(reply: unknown): string {
+  const { findings } = reply as { readonly findings: readonly Finding[] };
+  if (findings.length === 0) return 'Nothing is wrong.';
+  return findings
+    .map(({ severity, subject, message, mend }) => {
+      return `${escapeForLog(`${severity}: ${subject}: ${message}`)}\n    ${escapeForLog(mend)}`;
+    })
+    .join('\n');
+}
+
+/** Of `lift-hold`. */
+export function showLift(reply: unknown): string {
+  const { lifted } = reply as { readonly lifted: boolean };
+  return lifted ? 'The hold is lifted.' : 'There was no hold.';
+}
