@@ -1,0 +1,170 @@
+// The agent, put together: doors, engine, ledger, and the way to the broker. It reads what strangers write and holds no
+// privilege: started as root it only loads its code, then gives root up for good, and only then opens anything.
+
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { backendOf, parseVolume } from './backends/registry.js';
+import { BrokerClient } from './broker/client.js';
+import { dialBroker } from './broker/socket-transport.js';
+import { loadConfig, type Config } from './config.js';
+import { checkDriverPair } from './core/disk.js';
+import { ERROR_CODES, errorBody, FairleadError } from './core/errors.js';
+import type { AgentPoint } from './core/journal.js';
+import { SHUTDOWN_MS } from './core/limits.js';
+import { mountpointOf } from './core/paths.js';
+import { VERSION } from './core/version.js';
+import { createHttpDoor } from './doors/http/door.js';
+import { createEngine } from './engine/engine.js';
+import type { EngineSettings } from './engine/ports.js';
+import { startLedgerThread } from './ledger/client.js';
+import { readBootId } from './sys/boot-id.js';
+import { systemClock } from './sys/clock.js';
+import { takeLock } from './sys/lock-file.js';
+import { createLog, descriptorSink, type Log } from './sys/log.js';
+import { configArgument, haltAt, tellSupervisor } from './up/child.js';
+import { dropTo } from './up/drop.js';
+
+/** How long a starting agent waits for one that is just ending, and how often it looks, milliseconds. */
+const LOCK_PATIENCE_MS = 10_000;
+const LOCK_PAUSE_MS = 25;
+/** Part of {@link SHUTDOWN_MS} that answers in progress may take. */
+const DOOR_GRACE_MS = 5000;
+
+async function main(): Promise<void> {
+  process.title = 'fairlead-agent';
+  const config = loadConfig(configArgument(process.argv.slice(2)));
+  const log = createLog('agent', config.logLevel, descriptorSink(2));
+  process.on('uncaughtException', (error) => {
+    end(log, error);
+  });
+  const stop = stopSignal();
+  try {
+    await run(config, log, stop);
+  } catch (error) {
+    end(log, error);
+  }
+}
+
+async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
+  const thread = await startLedgerThread();
+  dropTo(config.runAs);
+  const release = await agentLock(config.runDir, stop);
+  const ledger = await thread.open({ directory: config.ledgerDir, version: VERSION });
+  void ledger.ended.then((error) => {
+    if (error !== null) end(log, error);
+  });
+  const broker = new BrokerClient({ clock: systemClock, dial: () => dialBroker(config.runDir) });
+  const engine = createEngine({
+    broker,
+    ledger,
+    clock: systemClock,
+    random: { id: () => randomBytes(16).toString('hex') },
+    log,
+    settings: engineSettings(config),
+    reach: haltAt<AgentPoint>(config.isolated ? (process.env['FAIRLEAD_HALT_AT'] ?? null) : null),
+  });
+  const door = await createHttpDoor({
+    engine,
+    volumes: {
+      parseVolume,
+      mountBaseOf: (volume) => config.backends[volume.backend].mountBase,
+      driverOf: ({ backend }) => {
+        const { driverCache, driverIo } = config.backends[backend];
+        return checkDriverPair(driverCache, driverIo, `backend.${backend}`);
+      },
+    },
+    access: { agentUid: config.runAs.uid, allowedUids: config.allowedUids, allowedGids: config.allowedGids },
+    log,
+    version: VERSION,
+  });
+  await engine.start();
+  await door.open(`${config.runDir}/agent.sock`);
+  log.info('agent-listening', { version: VERSION, uid: config.runAs.uid });
+  const unsubscribe = broker.onConnect(() => {
+    unsubscribe();
+    tellSupervisor({ ready: true });
+  });
+  if (broker.connected) tellSupervisor({ ready: true });
+  await aborted(stop);
+  log.info('agent-stopping', {});
+  setTimeout(() => {
+    // What is not over by now stays in the journal; the next start works it off.
+    log.flush();
+    process.exit(0);
+  }, SHUTDOWN_MS).unref();
+  await Promise.all([door.close(DOOR_GRACE_MS), engine.stop()]);
+  broker.close();
+  await ledger.close();
+  release();
+  log.flush();
+  process.exit(0);
+}
+
+/** The lock that makes us the agent. An earlier agent that is just ending is waited for. */
+async function agentLock(runDir: string, stop: AbortSignal): Promise<() => void> {
+  for (let waited = 0; !stop.aborted; waited += LOCK_PAUSE_MS) {
+    const lock = takeLock(`${runDir}/agent.lock`);
+    if (lock.taken) return lock.release;
+    if (waited >= LOCK_PATIENCE_MS) {
+      const who = lock.holder === null ? '' : ` (process ${lock.holder})`;
+      throw new FairleadError('conflict', `Another agent${who} runs with this run_dir. End it first.`, {
+        field: 'run_dir',
+      });
+    }
+    await pause(LOCK_PAUSE_MS);
+  }
+  throw new FairleadError('unavailable', 'The agent was told to end before it had begun.');
+}
+
+function engineSettings(config: Config): EngineSettings {
+  return {
+    authorise: (volume) => {
+      backendOf(volume.backend).authorise(volume, config.backends[volume.backend]);
+    },
+    mountpointOf: ({ backend, leaf }) => mountpointOf(config.backends[backend].mountBase, leaf),
+    parseVolume: (url) => parseVolume(url),
+    onVanish: config.onVanish,
+    bootId: readBootId(),
+  };
+}
+
+/** Aborts when we are told to end: by a signal, or by the end of the supervisor that started us. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  const told = (): void => {
+    stop.abort();
+  };
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, told);
+  process.on('disconnect', told);
+  return stop.signal;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else {
+      signal.addEventListener('abort', () => {
+        resolve();
+      });
+    }
+  });
+}
+
+/** The end for a reason: told to the log and to the supervisor, with the exit status of its code. */
+function end(log: Log, error: unknown): never {
+  const body = errorBody(error);
+  log.error('agent-failed', { error });
+  log.flush();
+  tellSupervisor({ failed: body });
+  process.exit(ERROR_CODES[body.code].exit);
+}
+
+try {
+  await main();
+} catch (error) {
+  // Before there is a log: the configuration itself.
+  const body = errorBody(error);
+  process.stderr.write(`fairlead-agent: ${body.message}\n`);
+  tellSupervisor({ failed: body });
+  process.exitCode = ERROR_CODES[body.code].exit;
+}

@@ -1,0 +1,112 @@
+// `fairlead up`: broker and agent of one machine, in the foreground. It prepares the directories, starts both, starts again
+// whichever dies, and ends both when told. It listens nowhere and reads nothing that strangers write.
+
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { loadConfig, type Config } from './config.js';
+import { errorBody, FairleadError, type ErrorBody } from './core/errors.js';
+import { SHUTDOWN_MS } from './core/limits.js';
+import { systemClock } from './sys/clock.js';
+import { takeLock } from './sys/lock-file.js';
+import { createLog, descriptorSink } from './sys/log.js';
+import { prepareDirectories } from './up/prepare.js';
+import { supervise, type Supervised } from './up/supervise.js';
+
+/** What it is asked, and whom it tells. */
+export interface UpCall {
+  /** The configuration; null: the default one. */
+  readonly config: string | null;
+  /** Once, when the agent answers and has a broker. `text` is for people. */
+  readonly ready: (facts: { readonly text: string; readonly ready: true; readonly socket: string }) => void;
+}
+
+/** Milliseconds for the broker to end, after the agent has; together less than the ten seconds that are promised. */
+const BROKER_GRACE_MS = 1200;
+
+/** Runs until SIGTERM or SIGINT; answers null then, and the error if it could not go on. */
+export async function up(call: UpCall): Promise<ErrorBody | null> {
+  try {
+    await run(call);
+    return null;
+  } catch (error) {
+    if (!(error instanceof FairleadError)) throw error;
+    return errorBody(error);
+  }
+}
+
+async function run({ config: file, ready }: UpCall): Promise<void> {
+  if (process.geteuid?.() !== 0) {
+    throw new FairleadError(
+      'permission-denied',
+      'fairlead up mounts filesystems, so it must be started as root: sudo fairlead up.',
+    );
+  }
+  const config = loadConfig(file);
+  prepareDirectories(config);
+  const lock = takeLock(`${config.runDir}/up.lock`);
+  if (!lock.taken) {
+    const who = lock.holder === null ? '' : `, process ${lock.holder}`;
+    throw new FairleadError(
+      'conflict',
+      `fairlead up runs already${who}, with the same run_dir. It was not disturbed. End it first, or give this one another run_dir.`,
+      { field: 'run_dir' },
+    );
+  }
+  try {
+    await keepBoth(config, ready);
+  } finally {
+    lock.release();
+  }
+}
+
+async function keepBoth(config: Config, ready: UpCall['ready']): Promise<void> {
+  const log = createLog('up', config.logLevel, descriptorSink(2));
+  const here = dirname(fileURLToPath(import.meta.url));
+  const point = process.env['FAIRLEAD_HALT_AT'];
+  const common = {
+    args: config.file === null ? [] : ['--config', config.file],
+    firstEnv: config.isolated && point !== undefined ? { FAIRLEAD_HALT_AT: point } : {},
+  };
+  let ending = false;
+  const failure = await new Promise<ErrorBody | null>((resolve) => {
+    const children: Supervised[] = [];
+    const endBoth = async (error: ErrorBody | null): Promise<void> => {
+      if (ending) return;
+      ending = true;
+      const started = systemClock.now();
+      const [broker, agent] = children;
+      await agent?.end(SHUTDOWN_MS);
+      await broker?.end(Math.max(BROKER_GRACE_MS, SHUTDOWN_MS - (systemClock.now() - started)));
+      log.flush();
+      resolve(error);
+    };
+    const events = (name: 'agent' | 'broker', isReady: (pid: number) => void): Parameters<typeof supervise>[1] => ({
+      ready: isReady,
+      restarting: (pid, how, pauseMs) => {
+        log.warn(`${name}-died`, { pid, how, restartInMs: pauseMs });
+      },
+      gaveUp: (error) => {
+        void endBoth(error);
+      },
+    });
+    let said = false;
+    const agentReady = (pid: number): void => {
+      log.info('ready', { agentPid: pid });
+      if (said || ending) return;
+      said = true;
+      const socket = `${config.runDir}/agent.sock`;
+      const hint = config.runDir === '/run/fairlead' ? 'fairlead ls' : `fairlead ls --socket ${socket}`;
+      ready({ ready: true, socket, text: `Fairlead is ready: ${hint}` });
+    };
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void endBoth(null));
+    children.push(
+      supervise(
+        { name: 'broker', module: join(here, 'broker-main.js'), ...common },
+        events('broker', () => undefined),
+      ),
+      supervise({ name: 'agent', module: join(here, 'agent.js'), ...common }, events('agent', agentReady)),
+    );
+  });
+  if (failure !== null)
+    throw new FairleadError(failure.code, failure.message, failure.field === undefined ? {} : { field: failure.field });
+}
