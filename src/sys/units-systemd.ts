@@ -33,6 +33,8 @@ export class SystemdUnits {
   readonly #kind: 'service' | 'scope';
   /** Helpers in scopes, which are our own children. */
   readonly #helpers = new Map<string, StartedProcess>();
+  /** Units whose helper was our child and has ended. */
+  readonly #served = new Set<string>();
 
   constructor(paths: ManagerPaths, kind: 'service' | 'scope') {
     this.#paths = paths;
@@ -104,7 +106,8 @@ export class SystemdUnits {
       '--setenv=LC_ALL=C',
       '--',
       program,
-      ...words,
+      // systemd expands variables in the words of a service, though not of a scope (systemd.service(5), "Command lines").
+      ...words.map((word) => word.replaceAll('$', '$$$$')),
     ]);
     const ended = await within(runner.ended, budgetMs);
     if (ended === undefined) {
@@ -169,8 +172,10 @@ export class SystemdUnits {
       NOWHERE,
     );
     this.#helpers.set(unit, started);
+    this.#served.delete(unit);
     void started.ended.then(() => {
       this.#helpers.delete(unit);
+      this.#served.add(unit);
     });
     const ended = await within(started.ended, budgetMs);
     if (ended !== undefined) return helperEnd(ended, printed(output));
@@ -191,7 +196,9 @@ export class SystemdUnits {
       await this.#forget(unit, shown);
       return 'idle';
     }
-    return living.every(([, each]) => each.active === 'active') ? 'serving' : 'starting';
+    const over = ([name, each]: [string, Shown]): boolean =>
+      each.active === 'active' && (name.endsWith('.service') || this.#served.has(unit));
+    return living.every(over) ? 'serving' : 'starting';
   }
 
   /** The unit as a service and as a scope, as far as they are loaded. */
@@ -228,7 +235,7 @@ export class SystemdUnits {
   async #forget(unit: string, shown: ReadonlyMap<string, Shown>): Promise<void> {
     const failed = [...shown].filter(([, each]) => each.active === 'failed').map(([name]) => name);
     if (failed.length > 0) await this.#systemctl(['reset-failed', '--', ...failed]);
-    this.#helpers.delete(unit);
+    this.#served.delete(unit);
   }
 
   /** Standard output of systemctl, whatever its status: it has one for each thing it did not like. */
