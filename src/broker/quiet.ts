@@ -23,11 +23,23 @@ export async function makeQuiet(
   if (!(await prober.endUnmount(place.mountpoint, deadline.atMost(KILL_GRACE_MS)))) return 'acting';
   if (!(await empty(context, place.unmountUnit, deadline))) return 'acting';
   // Covered by somebody else's mount it is still ours, and its daemon lives in the unit.
-  if (look(context, place).mounts.some(({ recognised }) => recognised)) return 'quiet';
+  if (look(context, place).mounts.some(({ recognised }) => recognised)) return helperOver(context, place, deadline);
   if (daemons === 'spare-copies' && leftServing.has(place.mountUnit)) return 'quiet';
   if (!(await empty(context, place.mountUnit, deadline))) return 'acting';
   leftServing.delete(place.mountUnit);
   return 'quiet';
+}
+
+/**
+ * The volume is mounted. A helper that is still at work is waited for, and not killed: its unit holds the daemon. Until
+ * it ends, the mount must not be promised to anybody: when its time is up, systemd ends the whole unit.
+ */
+async function helperOver(context: Context, place: Place, deadline: Deadline): Promise<'quiet' | 'acting'> {
+  const over = async (): Promise<true | null> =>
+    (await unitState(context, place.mountUnit, deadline)) === 'starting' ? null : true;
+  const patience = deadline.before(KILL_GRACE_MS);
+  const end = await until(context.machine.clock, patience, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, over);
+  return end === true ? 'quiet' : 'acting';
 }
 
 /** State of a unit, or null if there was no answer in time. */

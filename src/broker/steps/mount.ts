@@ -18,7 +18,7 @@ export const mount: Executor = async (attempt) => {
   place.authorise();
   requireSoundBase(context, place);
   requireSoundConfigFile(context, place);
-  if (requireRecognised(place, look(context, place)) !== null) return UNCHANGED;
+  requireRecognised(place, look(context, place));
   if ((await makeQuiet(context, place, deadline, 'end-all')) === 'acting') {
     return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');
   }
