@@ -89,8 +89,8 @@ export class Adversary {
       kernel.setServer(mount, 'answering', 'stranger');
       if (this.#chance.once(0.2)) services.crashDaemon(mount);
     }
+    for (const mount of [...kernel.mounts]) if (mount.serves === null) kernel.vanish(mount);
     for (const history of this.#targets) {
-      this.#uncover(history);
       const node = tree.nodes.get(history.mountPoint);
       if (node !== undefined && (node.kind !== 'directory' || node.occupied)) tree.take(history.mountPoint);
     }

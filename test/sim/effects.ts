@@ -133,7 +133,10 @@ export class EffectJudge {
     if (to === 'answering' || !this.#kernel.mounts.includes(mount)) return;
     const volume = this.#volumeAt(mount.mountPoint);
     if (volume === null || mount.serves !== volume.export) return;
-    const users = this.#liveUsers(volume);
+    // A mount whose helper is not over has not been promised to anybody yet, and goes with its helper.
+    const users = this.#liveUsers(volume).filter((key) =>
+      this.#truth.callsOf(key).some((call) => call.end?.how === 'reply' && call.endedAt >= mount.bornAt),
+    );
     if (users.length > 0 && mount.server?.state === 'answering') {
       this.#fail('I1', `killed the server of ${short(mount.mountPoint)} under ${users.join(' and ')}`);
     }

@@ -124,6 +124,12 @@ export class Kernel {
     return null;
   }
 
+  /** A stranger's mount goes, wherever in its stack it is. */
+  vanish(mount: Mount): void {
+    this.mounts.splice(this.mounts.indexOf(mount), 1);
+    this.changed(mount.mountPoint, 'stranger');
+  }
+
   harden(mount: Mount, options: readonly string[]): void {
     this.observe({ kind: 'harden', mount, by: 'fairlead' });
     for (const option of options) mount.options.add(option);
@@ -163,12 +169,27 @@ export class Kernel {
     const index = this.occupants.indexOf(occupant);
     if (index < 0) return;
     this.occupants.splice(index, 1);
-    const ghost = this.detached.indexOf(occupant.mount);
-    if (ghost >= 0 && !this.#isKept(occupant.mount)) {
-      this.detached.splice(ghost, 1);
-      occupant.mount.server?.onUnmounted();
-    }
+    this.#fade(occupant.mount);
     this.changed(occupant.mount.mountPoint, 'stranger');
+  }
+
+  /** A thread of ours begins to wait in a call on the mount; the returned function ends that. */
+  enter(mount: Mount): () => void {
+    mount.inside += 1;
+    this.changed(mount.mountPoint, 'fairlead');
+    return () => {
+      mount.inside -= 1;
+      this.#fade(mount);
+      this.changed(mount.mountPoint, 'fairlead');
+    };
+  }
+
+  /** A detached mount goes for good when nothing keeps it any more. */
+  #fade(mount: Mount): void {
+    const ghost = this.detached.indexOf(mount);
+    if (ghost < 0 || this.#isKept(mount)) return;
+    this.detached.splice(ghost, 1);
+    mount.server?.onUnmounted();
   }
 
   /** Everything that does not survive a reboot goes. */

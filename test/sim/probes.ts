@@ -145,15 +145,13 @@ export class Probes {
       then(mount);
       return;
     }
-    mount.inside += 1;
-    this.#kernel.changed(path, 'fairlead');
+    const exit = this.#kernel.enter(mount);
     let over = false;
     const leave = (): void => {
       if (over) return;
       over = true;
-      mount.inside -= 1;
       stuck.delete(call);
-      this.#kernel.changed(path, 'fairlead');
+      exit();
       ended();
     };
     const call: Call = {

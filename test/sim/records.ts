@@ -38,7 +38,8 @@ export function judgeList(list: ListReply, truth: Truth, fail: Fail): void {
 export function judgeQuiet(list: ListReply, truth: Truth, host: Host, histories: readonly History[], fail: Fail): void {
   const { kernel, services } = host;
   if (list.state !== 'ready') fail('I3', 'the reconciliation has not ended');
-  for (const { mountPoint, volume } of histories) {
+  for (const history of histories) {
+    const { mountPoint, volume } = history;
     const listed = list.mounts.find((mount) => mount.leaf === volume.leaf);
     const needed = listed !== undefined && (listed.attachments.length > 0 || listed.hold !== null);
     const stack = kernel.at(mountPoint);
@@ -46,14 +47,15 @@ export function judgeQuiet(list: ListReply, truth: Truth, host: Host, histories:
     if (listed !== undefined && listed.operation !== null)
       fail('I3', `${where} still has an open operation: ${JSON.stringify(listed.operation)}`);
     if (listed?.state === 'releasing') fail('I3', `${where} is still releasing`);
-    if (stack.length > 1) fail('I3', `${where} has ${stack.length} mounts on it`);
-    if (!needed && listed?.state !== 'foreign' && stack.some((mount) => mount.maker === 'fairlead')) {
+    const ours = stack.filter((mount) => mount.maker === 'fairlead').length;
+    if (ours > 1) fail('I3', `${where} has ${ours} mounts of ours on it`);
+    if (!needed && listed?.state !== 'foreign' && ours > 0) {
       fail('I3', `${where} is mounted for nobody`);
     }
-    if (!needed && stack.length === 0 && isLeaked(host, truth, mountPoint)) {
+    if (!needed && stack.length === 0 && isLeaked(host, truth, history)) {
       fail('I3', `${where} is left as a directory`);
     }
-    if (!needed && stack.length === 0 && listed !== undefined)
+    if (!needed && stack.length === 0 && listed !== undefined && listed.state !== 'foreign')
       fail('I3', `${where} is listed (${listed.state}) for nobody`);
   }
   const served = kernel.mounts.filter((mount) => mount.maker === 'fairlead' && mount.server !== null).length;
@@ -85,10 +87,13 @@ export function judgeEmpty(
   histories: readonly History[],
   fail: Fail,
 ): void {
-  for (const { mountPoint } of histories) {
+  for (const history of histories) {
+    const { mountPoint, volume } = history;
+    // The table does not name a bind mount's volume: without its record it is foreign, and stays.
+    if (volume.backend === 'local' && truth.forgottenAt >= 0) continue;
     if (host.kernel.at(mountPoint).length > 0)
       fail('I3', `${short(mountPoint)} is still mounted after everybody has gone`);
-    if (isLeaked(host, truth, mountPoint)) fail('I3', `the directory ${short(mountPoint)} is left`);
+    if (isLeaked(host, truth, history)) fail('I3', `the directory ${short(mountPoint)} is left`);
   }
   const left = {
     mounts: records.mounts,
@@ -103,9 +108,11 @@ export function judgeEmpty(
 }
 
 /**
- * A leaf directory that we made and nobody needs. When the ledger was lost nobody knows any more whose an empty one is:
- * its name cannot be turned back into a volume. It is harmless, and used again by the next connect.
+ * A leaf directory that we made and nobody needs. Two kinds are left on purpose, empty and harmless, for the next connect:
+ * when the ledger was lost nobody knows any more whose it is (its name cannot be turned back into a volume), and when a
+ * stranger's mount covered it at the release it could not be removed and is forgotten.
  */
-function isLeaked({ tree }: Host, truth: Truth, mountPoint: string): boolean {
-  return tree.nodes.get(mountPoint)?.maker === 'fairlead' && truth.forgottenAt < 0;
+function isLeaked({ tree }: Host, truth: Truth, history: History): boolean {
+  if (tree.nodes.get(history.mountPoint)?.maker !== 'fairlead') return false;
+  return truth.forgottenAt < 0 && !history.ever(0, (moment) => moment.top === 'other');
 }

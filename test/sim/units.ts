@@ -8,6 +8,9 @@ import { newServer, short, type Kernel, type Mount } from './kernel.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 
+/** Milliseconds beyond a helper's own budget after which systemd ends its start. */
+const BACKSTOP_MS = 5000;
+
 /** One process in a unit. */
 interface Process {
   readonly role: 'helper' | 'daemon';
@@ -15,6 +18,8 @@ interface Process {
   stubborn: boolean;
   alive: boolean;
   readonly onDeath: () => void;
+  /** What it does when whatever it hangs on is over. */
+  resume: () => void;
 }
 
 interface Unit {
@@ -80,13 +85,13 @@ export class ServiceManager {
     return [...unit.processes].some((process) => process.role === 'helper') ? 'starting' : 'serving';
   }
 
-  /** Helpers in D state can be killed again. */
+  /** What hung goes on: helpers in D state die if they were killed, the others end. */
   heal(): void {
-    for (const unit of this.units.values()) {
-      for (const process of unit.processes) {
-        if (!process.stubborn) continue;
+    for (const unit of [...this.units.values()]) {
+      for (const process of [...unit.processes]) {
         process.stubborn = false;
-        if (!process.alive) this.#reap(unit, process);
+        if (process.alive) process.resume();
+        else this.#reap(unit, process);
       }
     }
   }
@@ -121,12 +126,16 @@ export class ServiceManager {
       tell(end);
     };
     const helper = this.#spawn(unit, 'helper', () => once({ end: 'signalled', signal: 'SIGKILL', output: '' }));
-    // A service's time limit is kept by PID 1; any other's dies with the broker.
-    const keeper = this.#way === 'service' ? null : life;
-    const deadline = this.#scheduler.after(keeper, spec.budgetMs, `helper: time is up for ${short(mountPoint)}`, () => {
+    const deadline = this.#scheduler.after(life, spec.budgetMs, `helper: time is up for ${short(mountPoint)}`, () => {
       told = true;
       this.#kill(spec.unit, null, 500, (emptied) => tell({ end: 'deadline', emptied, output: '' }));
     });
+    // A service has a time limit of its own, which PID 1 keeps whatever becomes of the broker.
+    if (this.#way === 'service') {
+      this.#scheduler.after(null, spec.budgetMs + BACKSTOP_MS, `systemd: start limit for ${short(mountPoint)}`, () => {
+        if (helper.alive && this.units.get(spec.unit) === unit) this.#kill(spec.unit, null, 500, () => undefined);
+      });
+    }
     this.#act(mood, unit, helper, exported, mountPoint, once);
   }
 
@@ -142,7 +151,10 @@ export class ServiceManager {
     const work = mood === 'slow' ? chance.int(500, 40_000) : chance.int(1, 40);
     const exit = (status: number): void => {
       this.#reap(unit, helper);
-      tell({ end: 'exited', status, output: status === 0 ? '' : 'mount failed' });
+      const end = { end: 'exited', status, output: status === 0 ? '' : 'mount failed' } as const;
+      // systemd ends what a failed start leaves behind, before anybody is told of the failure.
+      if (status !== 0 && this.#way === 'service') this.#kill(unit.name, null, 500, () => tell(end));
+      else tell(end);
     };
     const mount = (serves: string): Mount => this.#serve(unit, serves, mountPoint);
     this.#scheduler.after(null, work, `helper: acts (${mood}) at ${short(mountPoint)}`, () => {
@@ -166,12 +178,15 @@ export class ServiceManager {
             return;
           }
         case 'hangs':
+          helper.resume = () => exit(1);
           return;
         case 'hangs-mounted':
           mount(exported);
+          helper.resume = () => exit(0);
           return;
         case 'stubborn':
           helper.stubborn = true;
+          helper.resume = () => exit(1);
           return;
         case 'wrong':
           mount(`${exported}-other`);
@@ -246,7 +261,7 @@ export class ServiceManager {
   }
 
   #spawn(unit: Unit, role: Process['role'], onDeath: () => void): Process {
-    const process: Process = { role, stubborn: false, alive: true, onDeath };
+    const process: Process = { role, stubborn: false, alive: true, onDeath, resume: () => undefined };
     unit.processes.add(process);
     return process;
   }

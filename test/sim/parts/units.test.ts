@@ -52,7 +52,7 @@ describe('helpers', () => {
   it.each([
     ['prompt', 'exited', 1, 'serving'],
     ['fails', 'exited', 0, 'idle'],
-    ['fails-mounted', 'exited', 1, 'serving'],
+    ['fails-mounted', 'exited', 1, 'idle'],
     ['wrong', 'exited', 1, 'serving'],
     ['late', 'exited', 0, 'serving'],
     ['nothing', 'exited', 0, 'idle'],
