@@ -47,6 +47,19 @@ async function main(): Promise<void> {
 
 async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   const thread = await startLedgerThread();
+  const door = await createHttpDoor({
+    volumes: {
+      parseVolume,
+      mountBaseOf: (volume) => config.backends[volume.backend].mountBase,
+      driverOf: ({ backend }) => {
+        const { driverCache, driverIo } = config.backends[backend];
+        return checkDriverPair(driverCache, driverIo, `backend.${backend}`);
+      },
+    },
+    access: { agentUid: config.runAs.uid, allowedUids: config.allowedUids, allowedGids: config.allowedGids },
+    log,
+    version: VERSION,
+  });
   dropTo(config.runAs);
   const release = await agentLock(config.runDir, stop);
   const ledger = await thread.open({ directory: config.ledgerDir, version: VERSION });
@@ -63,22 +76,8 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     settings: engineSettings(config),
     reach: haltAt<AgentPoint>(config.isolated ? (process.env['FAIRLEAD_HALT_AT'] ?? null) : null),
   });
-  const door = await createHttpDoor({
-    engine,
-    volumes: {
-      parseVolume,
-      mountBaseOf: (volume) => config.backends[volume.backend].mountBase,
-      driverOf: ({ backend }) => {
-        const { driverCache, driverIo } = config.backends[backend];
-        return checkDriverPair(driverCache, driverIo, `backend.${backend}`);
-      },
-    },
-    access: { agentUid: config.runAs.uid, allowedUids: config.allowedUids, allowedGids: config.allowedGids },
-    log,
-    version: VERSION,
-  });
   await engine.start();
-  await door.open(`${config.runDir}/agent.sock`);
+  await door.open(`${config.runDir}/agent.sock`, engine);
   log.info('agent-listening', { version: VERSION, uid: config.runAs.uid });
   const unsubscribe = broker.onConnect(() => {
     unsubscribe();

@@ -3,33 +3,29 @@
 
 import { startBroker, type RunningBroker } from './broker/start.js';
 import { loadConfig } from './config.js';
-import { ERROR_CODES, FairleadError } from './core/errors.js';
+import { ERROR_CODES, errorBody } from './core/errors.js';
 import { SHUTDOWN_MS } from './core/limits.js';
 import { createLog, descriptorSink, type Log } from './sys/log.js';
+import { configArgument, tellSupervisor } from './up/child.js';
 
 /** Standard error. */
 const LOG_DESCRIPTOR = 2;
 
 async function main(args: readonly string[]): Promise<void> {
+  process.title = 'fairlead-broker';
   let log = createLog('broker', 'info', descriptorSink(LOG_DESCRIPTOR));
   try {
-    const config = loadConfig(configFile(args));
+    const config = loadConfig(configArgument(args));
     log = createLog('broker', config.logLevel, descriptorSink(LOG_DESCRIPTOR));
     const broker = await startBroker(config, { log, haltAt: process.env['FAIRLEAD_HALT_AT'] });
     endWhenTold(broker, log);
-    // Whoever started us over a channel waits for this word.
-    process.send?.({ ready: true });
+    tellSupervisor({ ready: true });
   } catch (error) {
+    const body = errorBody(error);
     log.error('not-started', { error });
-    leave(log, error instanceof FairleadError ? ERROR_CODES[error.code].exit : ERROR_CODES.internal.exit);
+    tellSupervisor({ failed: body });
+    leave(log, ERROR_CODES[body.code].exit);
   }
-}
-
-function configFile(args: readonly string[]): string | null {
-  const [option, file, ...rest] = args;
-  if (option === undefined) return null;
-  if (option === '--config' && file !== undefined && rest.length === 0) return file;
-  throw new FairleadError('invalid-argument', 'Start the broker as: broker-main [--config FILE]');
 }
 
 /** SIGTERM and SIGINT end us; so does the end of whoever started us over a channel. */

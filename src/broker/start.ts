@@ -3,6 +3,7 @@
 
 import { join } from 'node:path';
 import type { Config } from '../config.js';
+import { checkTrustedFile } from '../config/file.js';
 import { FairleadError } from '../core/errors.js';
 import { BROKER_POINTS, type BrokerPoint, type Reach } from '../core/journal.js';
 import { BACKEND_NAMES } from '../core/volume.js';
@@ -12,7 +13,7 @@ import { takeLock } from '../sys/lock-file.js';
 import { inMountNamespaceOfInit, liesOnSharedMount } from '../sys/namespace.js';
 import { checkProgram } from '../sys/trust.js';
 import { type BrokerLog, createContext } from './context.js';
-import { baseFault, fileFault } from './policy.js';
+import { baseFault } from './policy.js';
 import { listen } from './server.js';
 
 /** A broker that listens. */
@@ -80,8 +81,13 @@ function checkNamespace(config: Config): boolean {
   );
 }
 
-function checkRunDir(config: Config): void {
-  const fault = baseFault(directories.chain(config.runDir), [config.runAs.uid]);
+/** Root's, or the agent's own. The agent makes its socket in it, so its group may write, if the sticky bit keeps ours. */
+function checkRunDir({ runDir, runAs }: Config): void {
+  const chain = directories.chain(runDir).map((facts, index, { length }) => {
+    const shared = index === length - 1 && facts.gid === runAs.gid && (facts.mode & 0o1020) === 0o1020;
+    return shared ? { ...facts, mode: facts.mode & ~0o020 } : facts;
+  });
+  const fault = baseFault(chain, [runAs.uid]);
   if (fault !== null) throw unsound('run_dir', `${fault.message} Mend it: ${fault.mend}`);
 }
 
@@ -101,12 +107,7 @@ function checkFiles(config: Config, log: BrokerLog): void {
     }
     throw new FairleadError('helper-untrusted', `The program of ${field} cannot be used: ${trust.detail}`, { field });
   }
-  if (clientConfig === null || fileFault(directories.chain(clientConfig)) === null) return;
-  const field = 'backend.quobyte.client_config';
-  throw unsound(
-    field,
-    `The file of ${field} must exist, belong to root and be writable by nobody else, no link on the way.`,
-  );
+  if (clientConfig !== null) checkTrustedFile(clientConfig, 'backend.quobyte.client_config');
 }
 
 function checkBases(config: Config, machine: LinuxMachine): void {

@@ -1,5 +1,5 @@
 // Files that are believed because of who owns them: the configuration itself, and the client configuration that a mount
-// helper is given. What comes in is a path; what goes out is the file's text or its identity, or a refusal with the mend.
+// helper is given. What comes in is a path; what goes out is the file's text, or a refusal with the mend.
 
 import { closeSync, constants, fstatSync, lstatSync, openSync, readFileSync, realpathSync, type Stats } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
@@ -11,9 +11,6 @@ const MAX_CONFIG_BYTES = 1_048_576;
 /** Permission bits that let others than the owner write. */
 const OTHERS_WRITE = 0o022;
 const STICKY = 0o1000;
-
-/** Which file it is now: device, inode and the time of its last change. Two equal ones are the same, unchanged file. */
-export type FileIdentity = string & { readonly fileIdentity: unique symbol };
 
 /**
  * The text of the configuration file, or null when it is `optional` and does not exist. It must be a regular file, no
@@ -43,17 +40,14 @@ export function readConfigText(path: string, need: 'optional' | 'required'): str
 }
 
 /**
- * Checks the client configuration that a helper is given (R8): a regular file, no link, owned by root, writable by
- * nobody else, with no link on the way and no directory on the way that anybody else may write to. Asked at start and
- * again before each use; equal identities say that it is still the file that was checked.
+ * Checks the client configuration that a helper is given: a regular file, no link, owned by root, writable by
+ * nobody else, with no link on the way and no directory on the way that anybody else may write to. What passes stays
+ * the same file until root itself changes it.
  *
  * @throws FairleadError `config-invalid` with `field`.
  */
-export function trustedFile(path: string, field: string): FileIdentity {
-  const parent = dirname(path);
-  return withTrusted(path, [0], parent, field, (_, stat) => {
-    return `${stat.dev}:${stat.ino}:${stat.ctimeMs}` as FileIdentity;
-  });
+export function checkTrustedFile(path: string, field: string): void {
+  withTrusted(path, [0], dirname(path), field, () => undefined);
 }
 
 /**

@@ -16,7 +16,6 @@ import { ROUTES, type House, type Route, type VolumeFacts } from './routes.js';
 
 /** What the door needs. */
 export interface HttpDoorPorts {
-  readonly engine: Engine;
   readonly volumes: VolumeFacts;
   readonly access: AccessRule;
   readonly log: Log;
@@ -26,8 +25,10 @@ export interface HttpDoorPorts {
 
 /** A door that can be opened and closed. */
 export interface HttpDoor {
-  /** Listens at the path. Everybody may connect (0666), so that a stranger gets an answer that can be read. */
-  open(path: string): Promise<void>;
+  /**
+   * Listens at the path for the engine. Everybody may connect (0666), so that a stranger gets an answer that can be read.
+   */
+  open(path: string, engine: Engine): Promise<void>;
   /** Takes no new connection and waits at most `graceMs` for the answers in progress. */
   close(graceMs: number): Promise<void>;
 }
@@ -40,7 +41,7 @@ const SPARE_CONNECTIONS = 64;
 const IDLE_MS = 60_000;
 const MAX_HEADER_BYTES = 16_384;
 
-/** Makes the door. */
+/** Makes the door, and loads all of its code: later the process may not be allowed to read it any more. */
 export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
   const allowed = new WeakMap<Socket, boolean>();
   const connections = new Set<Socket>();
@@ -84,7 +85,7 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
     });
     return answerError(ports.log, reply, error);
   });
-  const house: House = { engine: ports.engine, volumes: ports.volumes, version: ports.version };
+  let house: House | undefined;
   const gate = new Gate();
   for (const route of ROUTES) {
     app.route({
@@ -106,7 +107,8 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
     else allowed.set(socket, mayUse(peerOf(socket), ports.access));
   });
   return {
-    open: (path) => {
+    open: (path, engine) => {
+      house = { engine, volumes: ports.volumes, version: ports.version };
       const [uid, gid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0];
       return listenAt(listening, path, { mode: 0o666, uid, gid });
     },
@@ -129,7 +131,8 @@ class Gate {
   }
 }
 
-function serve(route: Route, request: FastifyRequest, reply: FastifyReply, house: House): unknown {
+function serve(route: Route, request: FastifyRequest, reply: FastifyReply, house: House | undefined): unknown {
+  if (house === undefined) throw new Error('the door is not open');
   if (route.body !== null && request.body === undefined) {
     throw new FairleadError('invalid-argument', 'body must be a JSON object.', { field: 'body' });
   }

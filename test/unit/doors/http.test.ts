@@ -66,7 +66,6 @@ const engine: Engine = {
 async function open(agentUid = process.geteuid?.() ?? 0): Promise<void> {
   const sink = { write: (line: string) => void lines.push(line), flush: () => undefined };
   door = await createHttpDoor({
-    engine,
     volumes: {
       parseVolume,
       mountBaseOf: () => '/mnt',
@@ -76,7 +75,7 @@ async function open(agentUid = process.geteuid?.() ?? 0): Promise<void> {
     log: createLog('agent', 'debug', sink),
     version: '1.2.3',
   });
-  await door.open(socket);
+  await door.open(socket, engine);
 }
 
 beforeEach(async () => {
