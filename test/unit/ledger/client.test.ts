@@ -139,13 +139,14 @@ describe('a thread that goes wrong', () => {
   }
 
   test.each([
-    ['dies of an error', `throw new Error('defect')`],
-    ['ends without a word', `process.exit(0)`],
+    ['dies of an error', `throw new Error('defect')`, { message: 'defect' }],
+    ['ends without a word', `process.exit(0)`, null],
     [
       'finds the disk broken',
-      `parentPort.postMessage({ kind: 'failed', failure: { body: { code: 'unavailable', message: '', retryable: true }, cause: null } })`,
+      `parentPort.postMessage({ kind: 'failed', failure: { body: { code: 'unavailable', message: '', retryable: true }, cause: 'fsync' } })`,
+      { message: 'fsync' },
     ],
-  ])('%s: whoever waits is told, so is whoever comes later, and closing ends', async (_, atCommit) => {
+  ])('%s: whoever waits is told, so is whoever comes later, and closing ends', async (_, atCommit, cause) => {
     const ledger = await openBeside(atCommit);
     const first = ledger.commit([put(1)]);
     const refusals = [first, first.catch(() => ledger.commit([put(2)])), ledger.commit([put(3)])];
@@ -155,7 +156,7 @@ describe('a thread that goes wrong', () => {
         { reason: expect.objectContaining({ code: 'unavailable' }) as unknown },
       ]);
     }
-    expect(await ledger.ended).toMatchObject({ code: 'unavailable' });
+    expect(await ledger.ended).toMatchObject({ code: 'unavailable', cause });
     await ledger.close();
   });
 

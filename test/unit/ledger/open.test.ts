@@ -134,6 +134,15 @@ describe('a ledger that cannot be trusted is kept aside and a new one begun', ()
       },
     ],
     [
+      'a row and an index that disagree',
+      /integrity/,
+      () => {
+        const bytes = fs.readFileSync(at('ledger.db'));
+        bytes.write('7', bytes.indexOf(ATTACHMENT.consumer) + ATTACHMENT.consumer.length - 1, 'latin1');
+        fs.writeFileSync(at('ledger.db'), bytes);
+      },
+    ],
+    [
       'a missing table',
       /table/,
       () => {
@@ -242,26 +251,31 @@ describe('lost commits are noticed', () => {
 });
 
 describe('a ledger that is not ours to open', () => {
+  /** A ledger that was cut off while `sql` was only in its write-ahead log; `folded` is in the database itself. */
+  async function newerLedger(folded: string, sql: string): Promise<void> {
+    const elsewhere = stateDirectory();
+    await withLedger(client, elsewhere, () => Promise.resolve(), '7.1.0');
+    const database = openDatabase(join(elsewhere, 'ledger.db'));
+    database.exec(`${folded}; PRAGMA wal_checkpoint(TRUNCATE); ${sql}`);
+    for (const name of ['ledger.db', 'ledger.db-wal', 'ledger.mark']) fs.copyFileSync(join(elsewhere, name), at(name));
+    database.close();
+  }
+  const refusal = {
+    code: 'config-invalid',
+    field: 'state_dir',
+    message: expect.stringContaining('Fairlead 7.1.0 (ledger version 99)') as string,
+  };
+
   test('of a newer version: refused with its writer, and nothing is touched', async () => {
-    await withLedger(client, directory, (ledger) => ledger.commit([{ kind: 'put-hold', hold: HOLD }]), '7.1.0');
-    runSql('PRAGMA user_version = 99; CREATE TABLE later (x)');
+    await newerLedger('PRAGMA user_version = 99', 'CREATE TABLE later (x)');
     const before = picture();
-    await expect(load()).rejects.toMatchObject({
-      code: 'config-invalid',
-      field: 'state_dir',
-      message: expect.stringContaining('Fairlead 7.1.0 (ledger version 99)') as string,
-    });
+    await expect(load()).rejects.toMatchObject(refusal);
     expect(picture()).toEqual(before);
   });
 
   test('of a newer version that is only in the write-ahead log: refused all the same', async () => {
-    const elsewhere = stateDirectory();
-    await withLedger(client, elsewhere, () => Promise.resolve());
-    const database = openDatabase(join(elsewhere, 'ledger.db'));
-    database.exec('PRAGMA user_version = 99');
-    for (const name of ['ledger.db', 'ledger.db-wal']) fs.copyFileSync(join(elsewhere, name), at(name));
-    database.close();
-    await expect(load()).rejects.toMatchObject({ code: 'config-invalid', field: 'state_dir' });
+    await newerLedger('CREATE TABLE later (x)', 'PRAGMA user_version = 99');
+    await expect(load()).rejects.toMatchObject(refusal);
   });
 
   test.each<[string, RegExp, () => void]>([
