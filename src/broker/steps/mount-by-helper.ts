@@ -9,7 +9,7 @@ import type { StepEnd } from '../../core/steps.js';
 import type { HelperEnd } from '../../sys/ports.js';
 import { LATE, until, within } from '../deadline.js';
 import { kill } from '../quiet.js';
-import { look, type Sight } from '../sight.js';
+import { look, type SeenMount, type Sight } from '../sight.js';
 import { CHANGED, refused, unknown } from '../step-ends.js';
 import { notStarted } from './not-started.js';
 import type { Attempt } from './step.js';
@@ -33,6 +33,7 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
   }
   const before = new Set(machine.table.below('/').map(({ mountId }) => mountId));
   begin();
+  const begun = machine.clock.now();
   context.reach('broker.mount.starting');
   helpers.count += 1;
   const running = machine.units
@@ -46,18 +47,23 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
     return unknown(place, 'stuck', 'The mount helper was not ended in time and may still act. It is worked off.');
   }
   if (ended.end === 'not-started') return notStarted(place, ended);
-  const seen = await firstSight(attempt, ended);
-  if (seen.top?.recognised === true) {
+  const seen = await firstSight(attempt, ended, begun + place.settings.mountTimeoutMs - machine.clock.now());
+  if (succeeded(ended) && seen.top?.recognised === true) {
     context.reach('broker.mount.done');
     return CHANGED;
   }
   return clearUp(attempt, ended, before);
 }
 
-/** The leaf after the helper; where it reports success the mount is waited for. */
-async function firstSight({ context, place, deadline }: Attempt, ended: HelperEnd): Promise<Sight> {
-  const success = ended.end === 'exited' && ended.status === 0;
-  const patience = success ? Math.min(APPEAR_TIMEOUT_MS, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)) : 0;
+function succeeded(ended: HelperEnd): boolean {
+  return ended.end === 'exited' && ended.status === 0;
+}
+
+/** The leaf after the helper; where it reports success the mount is waited for, as long as a mount may take in all. */
+async function firstSight({ context, place, deadline }: Attempt, ended: HelperEnd, leftMs: number): Promise<Sight> {
+  const patience = succeeded(ended)
+    ? Math.max(0, Math.min(APPEAR_TIMEOUT_MS, leftMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)))
+    : 0;
   const seen = await until(context.machine.clock, patience, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, () => {
     const sight = look(context, place);
     return sight.top === undefined && (sight.directory === 'empty' || sight.directory === 'mounted') ? null : sight;
@@ -65,7 +71,11 @@ async function firstSight({ context, place, deadline }: Attempt, ended: HelperEn
   return seen ?? look(context, place);
 }
 
-/** The volume is not where it belongs: end what is left of the helper, undo what it did instead, and say what is true. */
+/**
+ * The helper failed, or the volume is not where it belongs: end what is left of the helper, undo what it did instead, and
+ * say what is true. A mount that a failed helper has made counts only if it lives without anything in the helper's unit:
+ * systemd ends what a failed start leaves behind.
+ */
 async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<number>): Promise<StepEnd> {
   const { context, place, deadline } = attempt;
   const helperOutput = outputOf(attempt, ended);
@@ -76,6 +86,9 @@ async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<n
   // It may have mounted in its last moment.
   const { top } = look(context, place);
   if (top?.recognised === true) {
+    if ((await isDead(attempt, top)) && (await takeAway(attempt, place.base, place.volume.leaf, top.entry))) {
+      return failure(attempt, ended, helperOutput);
+    }
     context.reach('broker.mount.done');
     return CHANGED;
   }
@@ -97,6 +110,12 @@ async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<n
     : unknown(place, 'foreign', `${message} It could not be undone. Unmount it by hand.`, { helperOutput });
 }
 
+async function isDead({ context, place, deadline }: Attempt, mount: SeenMount): Promise<boolean> {
+  const probing = context.prober.probe(place.target(mount.entry.dev), 'read-only');
+  const facts = await within(context.machine.clock, probing, deadline.before(ANSWER_RESERVE_MS));
+  return facts !== LATE && place.judge(facts, 'read-only').dead;
+}
+
 function failure({ place }: Attempt, ended: HelperEnd, helperOutput: string): StepEnd {
   switch (ended.end) {
     case 'not-started':
@@ -110,7 +129,7 @@ function failure({ place }: Attempt, ended: HelperEnd, helperOutput: string): St
       );
     case 'signalled':
     case 'exited': {
-      if (ended.end === 'exited' && ended.status === 0) {
+      if (succeeded(ended)) {
         const message =
           'The mount helper reported success and nothing was mounted in time. Look at the storage service.';
         return refused(place, 'deadline-exceeded', message, { helperOutput });
