@@ -2,7 +2,7 @@
 // one temporary directory and in the mount and process namespaces that the test run was started in, so that a killed run
 // leaves nothing behind.
 
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { FAIRLEAD, launch, run, SANDBOX, type Run, type Running, type RunOptions } from './programs.js';
@@ -254,6 +254,15 @@ export function leafOfUrl(url: string): string {
   return createHash('md5')
     .update(url.replace(/^quobyte:\/\//, '').replace(/^local:\/\//, ''))
     .digest('hex');
+}
+
+/** Closes a descriptor on a mount that may be dead: the kernel frees it, and says ENOTCONN. */
+export function closeOnDead(descriptor: number): void {
+  try {
+    closeSync(descriptor);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOTCONN')) throw error;
+  }
 }
 
 /** Whether a process exists and is not a zombie. */

@@ -2,11 +2,11 @@
 // itself there, comes back, and nothing that was answered is lost, nothing else is left. A point that no story reached
 // fails the run.
 
-import { closeSync, existsSync, openSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { AGENT_POINTS, BROKER_POINTS } from '../../../src/core/journal.js';
-import { Host, leafOfUrl, type Answer } from '../../rig/host.js';
+import { closeOnDead, Host, leafOfUrl, type Answer } from '../../rig/host.js';
 import { until } from '../../rig/until.js';
 
 const ALICE = 'cli:alice';
@@ -70,7 +70,7 @@ const buried: Story = async ({ arm, connect, disconnect, host, name, mountpoint 
   await host.sandbox('fault', name, 'server-dies');
   await arm();
   await disconnect(ALICE);
-  closeSync(descriptor);
+  closeOnDead(descriptor);
 };
 
 /** Which story passes which point. */

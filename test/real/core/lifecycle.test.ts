@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Host, leafOfUrl, type Answer } from '../../rig/host.js';
+import { closeOnDead, Host, leafOfUrl, type Answer } from '../../rig/host.js';
 import { run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
 
@@ -310,7 +310,7 @@ describe('a dead volume', () => {
     const now = await listed(url);
     expect(now?.attachments.map(({ consumer }) => consumer).sort()).toEqual([ALICE, BOB]);
     expect(now?.needsRestart).toMatchObject([{ pid: process.pid }]);
-    closeSync(descriptor);
+    closeOnDead(descriptor);
     await disconnect(url, ALICE);
     expect((await disconnect(url, BOB)).body['outcome']).toBe('released');
   });
@@ -323,7 +323,7 @@ describe('a dead volume', () => {
     await host.sandbox('fault', 'buried', 'server-dies');
     expect((await disconnect(url, ALICE)).body['outcome']).toBe('released');
     expect(mountsAt(url)).toBe(0);
-    closeSync(descriptor);
+    closeOnDead(descriptor);
   });
 });
 
