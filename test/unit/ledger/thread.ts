@@ -18,9 +18,7 @@ export async function buildLedger(...entries: readonly string[]): Promise<string
   mkdirSync(CACHE, { recursive: true });
   // Inside the checkout, so that packages are found; open to every user, since one test gives up its own.
   const outdir = mkdtempSync(join(CACHE, 'ledger-'));
-  afterAll(() => {
-    rmSync(outdir, { recursive: true });
-  });
+  builds.push(outdir);
   await build({
     entryPoints: [...['client', 'worker'].map((name) => join(ROOT, `src/ledger/${name}.ts`)), ...entries],
     entryNames: '[name]',
@@ -33,6 +31,11 @@ export async function buildLedger(...entries: readonly string[]): Promise<string
   });
   return outdir;
 }
+
+const builds: string[] = [];
+afterAll(() => {
+  for (const directory of builds.splice(0)) rmSync(directory, { recursive: true });
+});
 
 /** The client in a directory that {@link buildLedger} made. */
 export async function clientIn(directory: string): Promise<typeof Client> {
