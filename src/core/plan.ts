@@ -55,6 +55,8 @@ export function planConnect(observation: Observation, access: Access): ConnectPl
   }
   const unusable = refusalOf(judgement, observation, access);
   if (unusable !== null) return { kind: 'refuse', error: unusable };
+  // Mounted, and its helper is still at work: if that never ends, systemd ends the daemon with it. The mount step waits.
+  if (observation.unit === 'starting') return { kind: 'connect', steps: steps('mount', 'harden') };
   return top.hardened ? { kind: 'ready' } : { kind: 'connect', steps: steps('harden') };
 }
 

@@ -93,6 +93,12 @@ describe('a connect', () => {
     expect(kindsOf(planConnect(seen([mount({ hardened: false })], judged('denied')), 'read-write'))).toBe('unhealthy');
   });
 
+  it('promises no mount whose helper is still at work', () => {
+    const starting = { ...seen([ours], judged('healthy')), unit: 'starting' } as const;
+    expect(kindsOf(planConnect(starting, 'read-write'))).toEqual(['mount', 'harden']);
+    expect(kindsOf(planConnect({ ...starting, unit: 'serving' }, 'read-write'))).toBe('ready');
+  });
+
   it('detaches lazily only what has lost its connection, and unmounts what its server disowns', () => {
     expect(kindsOf(planConnect(seen([ours], notConnected), 'read-write'))).toEqual(['detach-dead', 'mount', 'harden']);
     expect(kindsOf(planConnect(seen([ours], disowned), 'read-write'))).toEqual(['unmount', 'mount', 'harden']);
