@@ -157,9 +157,12 @@ export type VerbName = keyof typeof REQUESTS;
 /** A request that passed its schema. */
 export type RequestOf<V extends VerbName> = z.output<(typeof REQUESTS)[V]>;
 
+/** Made once: zod compiles a schema when it is first used, which takes longer than reading the frame. */
+const requestHead = z.looseObject({ id, verb: z.string() });
+
 /** The verb and the number of a request whose arguments nobody has looked at yet; null if it has none. */
 export function readRequestHead(value: unknown): { readonly id: number; readonly verb: VerbName } | null {
-  const parsed = z.looseObject({ id, verb: z.string() }).safeParse(value);
+  const parsed = requestHead.safeParse(value);
   if (!parsed.success || !Object.hasOwn(REQUESTS, parsed.data.verb)) return null;
   return { id: parsed.data.id, verb: parsed.data.verb as VerbName };
 }
