@@ -2,14 +2,32 @@
 // outlives the test and nothing has to be downloaded. Needs root and Debian's systemd-container package.
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { launch, ROOT, run, type Run, type Running } from './programs.js';
 import { until } from './until.js';
 
 const NSPAWN = '/usr/bin/systemd-nspawn';
+/** Control group hierarchies in which a container gets a group of its own; otherwise two of them would share one. */
+const HIERARCHIES = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified', '/sys/fs/cgroup/systemd'];
+/** Joins the groups that are named before `--`, then becomes the rest. */
+const JOIN = 'while [ "$1" != -- ]; do echo $$ > "$1/cgroup.procs"; shift; done; shift; exec "$@"';
 /** Where {@link SystemdContainer.shared} is inside. */
 const SHARED = '/srv/rig';
+/** Milliseconds to boot, on a busy machine. */
+const BOOT_MS = 60_000;
 
 /** Why no container can be booted here; null if one can. */
 export function whyNoSystemd(): string | null {
@@ -27,12 +45,14 @@ export class SystemdContainer implements AsyncDisposable {
   readonly #scratch: string;
   readonly #nspawn: ChildProcess;
   readonly #leader: number;
+  readonly #groups: readonly string[];
 
-  private constructor(scratch: string, nspawn: ChildProcess, leader: number) {
+  private constructor(scratch: string, nspawn: ChildProcess, leader: number, groups: readonly string[]) {
     this.#scratch = scratch;
     this.shared = join(scratch, 'shared');
     this.#nspawn = nspawn;
     this.#leader = leader;
+    this.#groups = groups;
   }
 
   /** Boots to `basic.target`; takes a second or two. */
@@ -43,9 +63,21 @@ export class SystemdContainer implements AsyncDisposable {
     const layers = `lowerdir=/,upperdir=${scratch}/upper,workdir=${scratch}/work`;
     await must('mount', ['-t', 'overlay', 'overlay', '-o', layers, join(scratch, 'root')]);
     writeFileSync(join(scratch, 'root/etc/machine-id'), '');
+    const name = `fairlead-rig-${randomBytes(6).toString('hex')}`;
+    const groups = HIERARCHIES.filter((hierarchy) => existsSync(join(hierarchy, 'cgroup.procs'))).map((hierarchy) =>
+      join(hierarchy, name),
+    );
+    for (const group of groups) mkdirSync(group);
+    const console = openSync(join(scratch, 'console'), 'w');
     const nspawn = spawn(
-      NSPAWN,
+      '/bin/sh',
       [
+        '-c',
+        JOIN,
+        'join',
+        ...groups,
+        '--',
+        NSPAWN,
         '--quiet',
         '--register=no',
         '--keep-unit',
@@ -53,21 +85,20 @@ export class SystemdContainer implements AsyncDisposable {
         '--bind=/dev/fuse',
         `--bind=${scratch}/shared:${SHARED}`,
         `--bind=${ROOT}`,
-        `--machine=fairlead-${process.pid}`,
+        `--machine=${name}`,
         `--directory=${scratch}/root`,
         '--boot',
         'systemd.unit=basic.target',
       ],
-      { stdio: 'ignore', env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
+      { stdio: ['ignore', console, console], env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
     );
-    const leader = await until('systemd has been started', () => childOf(nspawn.pid ?? 0), 20_000);
-    const container = new SystemdContainer(scratch, nspawn, leader);
-    await until(
-      'systemd is running',
-      async () =>
-        ['running', 'degraded'].includes((await container.run('systemctl', ['is-system-running'])).stdout.trim()),
-      30_000,
-    );
+    closeSync(console);
+    const said = (error: unknown): never => {
+      throw new Error(`${String(error)}\n${readFileSync(join(scratch, 'console'), 'utf8').slice(-4000)}`);
+    };
+    const leader = await until('systemd has been started', () => initOf(nspawn.pid ?? 0), BOOT_MS).catch(said);
+    const container = new SystemdContainer(scratch, nspawn, leader, groups);
+    await until('systemd is running', () => container.#isUp(), BOOT_MS).catch(said);
     return container;
   }
 
@@ -95,8 +126,14 @@ export class SystemdContainer implements AsyncDisposable {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
     }
     await ended;
+    for (const group of this.#groups) await until(`${group} is removed`, () => removeGroups(group));
     await run('umount', ['--recursive', '--lazy', this.#scratch]);
     rmSync(this.#scratch, { recursive: true });
+  }
+
+  async #isUp(): Promise<boolean> {
+    const { stdout } = await this.run('systemctl', ['is-system-running']);
+    return ['running', 'degraded'].includes(stdout.trim());
   }
 
   #enter(program: string, args: readonly string[]): string[] {
@@ -109,14 +146,32 @@ async function must(program: string, args: readonly string[]): Promise<void> {
   if (end.status !== 0) throw new Error(`${program} failed: ${end.stderr}`);
 }
 
-/** The first child of a process, whichever of its threads forked it. */
-function childOf(pid: number): number | undefined {
+/** Removes a tree of control groups; false while somebody is still in one. */
+function removeGroups(group: string): boolean {
+  if (!existsSync(group)) return true;
+  for (const entry of readdirSync(group, { withFileTypes: true })) {
+    if (entry.isDirectory() && !removeGroups(join(group, entry.name))) return false;
+  }
   try {
-    for (const thread of readdirSync(`/proc/${pid}/task`)) {
-      const [child] = readFileSync(`/proc/${pid}/task/${thread}/children`, 'latin1').split(' ');
-      if (child !== undefined && child !== '') return Number(child);
-    }
-    return undefined;
+    rmdirSync(group);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EBUSY') return false;
+    throw error;
+  }
+}
+
+/**
+ * PID 1 of the container: the child of nspawn that has become systemd. Before that there is another child for a moment,
+ * which sets the namespaces up.
+ */
+function initOf(nspawn: number): number | undefined {
+  try {
+    return readdirSync(`/proc/${nspawn}/task`)
+      .flatMap((thread) => readFileSync(`/proc/${nspawn}/task/${thread}/children`, 'latin1').split(' '))
+      .filter(Boolean)
+      .map(Number)
+      .find((child) => readFileSync(`/proc/${child}/comm`, 'latin1') === 'systemd\n');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
