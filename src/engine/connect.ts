@@ -45,6 +45,7 @@ async function connectLocked(
   exchange: Exchange<ConnectReply>,
 ): Promise<ConnectReply> {
   const { volume, disk, consumer, readOnly } = request;
+  context.requireOwnLeaf(volume);
   const present = context.state.findAttachment(volume.leaf, consumer, disk);
   if (present !== undefined && present.readOnly !== readOnly) {
     throw new FairleadError(
@@ -187,6 +188,7 @@ export async function planOnly(
   const { volume } = request;
   context.checkRunning();
   context.ports.settings.authorise(volume);
+  context.requireOwnLeaf(volume);
   const deadline = new Deadline(context.ports.clock, deadlineMs, signal);
   const observation = await context.observe(volume, accessOf(request), deadline.remaining);
   const plan = planConnect(observation, accessOf(request));

@@ -67,6 +67,22 @@ export class Context {
     }
   }
 
+  /**
+   * Refuses (`foreign`) a volume whose leaf is recorded for another one: leaves are digests, and digests can be made to
+   * collide. Whoever asks for the second must neither reach nor end what belongs to the first.
+   */
+  requireOwnLeaf({ leaf, url }: Volume): void {
+    const owner = this.state.mounts.get(leaf)?.volume;
+    if (owner === undefined || owner.url === url) return;
+    throw new FairleadError(
+      'foreign',
+      'Another volume has this leaf: both names have one digest. Rename one of them.',
+      {
+        leaf,
+      },
+    );
+  }
+
   /** Keeps count of work that outlives its request, so that a stop can wait for it. */
   async track<T>(work: Promise<T>): Promise<T> {
     this.#working.add(work);

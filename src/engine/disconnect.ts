@@ -30,6 +30,7 @@ async function disconnectLocked(
 ): Promise<DisconnectReply> {
   const { leaf } = volume;
   const { state } = context;
+  context.requireOwnLeaf(volume);
   const attachment = state.findAttachment(leaf, consumer, disk);
   if (attachment === undefined && !isReleasing(context, leaf)) {
     const mounted = await isMounted(context, volume, deadline);
