@@ -9,6 +9,8 @@ import type { Question } from './commands.js';
 
 /** Bytes of an answer: far more than a host full of mounts needs. */
 const MAX_ANSWER_BYTES = 134_217_728;
+/** Bytes of a socket's path (unix(7), sun_path without the last NUL). */
+const MAX_SOCKET_BYTES = 107;
 /** Milliseconds that an answer may be later than the agent promises, before we believe that it hangs. */
 const PATIENCE_MS = 3000;
 /** How long, and how often, a full queue at the socket is tried again, milliseconds. */
@@ -17,6 +19,12 @@ const QUEUE_PAUSE_MS = 20;
 
 /** The agent's answer. Rejects with a FairleadError: the agent's own, or `unavailable` and `permission-denied` of ours. */
 export async function ask(socket: string, question: Question): Promise<unknown> {
+  if (socket === '' || Buffer.byteLength(socket) > MAX_SOCKET_BYTES) {
+    // Node would cut the path off and connect to whatever has the shorter name.
+    throw new FairleadError('invalid-argument', `socket must be a path of at most ${MAX_SOCKET_BYTES} bytes.`, {
+      field: 'socket',
+    });
+  }
   const started = Date.now();
   for (;;) {
     try {
@@ -117,12 +125,6 @@ function explain(error: unknown, socket: string): unknown {
       );
     case 'EAGAIN':
       return new FairleadError('unavailable', `Too many clients wait at ${at}. Try again later.`, { cause: error });
-    case 'EINVAL':
-    case 'ENAMETOOLONG':
-      return new FairleadError('invalid-argument', 'socket must be a path of at most 107 bytes.', {
-        field: 'socket',
-        cause: error,
-      });
     case 'ECONNRESET':
     case 'EPIPE':
       return new FairleadError(

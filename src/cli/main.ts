@@ -39,10 +39,10 @@ function wantsJson(words: readonly string[]): boolean {
 async function carryOut(said: Said, format: Format): Promise<number> {
   switch (said.said) {
     case 'version':
-      print(format, { version: VERSION }, `fairlead ${VERSION}`);
+      print(format, { version: VERSION }, () => `fairlead ${VERSION}`);
       return 0;
     case 'help':
-      print(format, { help: helpText(said.command) }, helpText(said.command));
+      print(format, { help: helpText(said.command) }, () => helpText(said.command));
       return 0;
     case 'command':
       break;
@@ -60,10 +60,10 @@ async function carryOut(said: Said, format: Format): Promise<number> {
     const [what = message] = message.split('. ');
     const mend = message.slice(what.length + 2);
     reply = { findings: [{ subject: 'agent', severity: 'error', message: `${what}.`, mend }] };
-    print(format, reply, command.show(reply, given));
+    print(format, reply, () => command.show(reply, given));
     return ERROR_CODES[error.code].exit;
   }
-  print(format, reply, command.show(reply, given));
+  print(format, reply, () => command.show(reply, given));
   return command.exit?.(reply) ?? 0;
 }
 
@@ -76,14 +76,14 @@ async function up(config: string | null, format: Format): Promise<number> {
   const failure = await run({
     config,
     ready: ({ text, ...facts }) => {
-      print(format, facts, text);
+      print(format, facts, () => text);
     },
   });
   return failure === null ? 0 : printError(errorFromBody(failure), format);
 }
 
-function print(format: Format, value: unknown, text: string): void {
-  process.stdout.write(`${format === 'json' ? JSON.stringify(value) : text}\n`);
+function print(format: Format, value: unknown, text: () => string): void {
+  process.stdout.write(`${format === 'json' ? JSON.stringify(value) : text()}\n`);
 }
 
 function printError(error: unknown, format: Format): number {

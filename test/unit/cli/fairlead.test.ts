@@ -1,0 +1,284 @@
+// The command line as a process: what a program gets on standard output, what a person gets, and with which status. The
+// agent is a stand-in that answers what each test tells it to; what it was asked is looked at.
+
+import { execFile, spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { ERROR_CODES } from '../../../src/core/errors.js';
+import { COMMANDS } from '../../../src/cli/commands.js';
+import { parseVolume } from '../../../src/backends/registry.js';
+import { createHttpDoor, type HttpDoor } from '../../../src/doors/http/door.js';
+import { createLog } from '../../../src/sys/log.js';
+import type { Engine } from '../../../src/core/requests.js';
+
+interface Ended {
+  readonly status: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+let directory: string;
+let program: string;
+let socket: string;
+let server: Server;
+let asked: { method: string; path: string; body: unknown }[];
+let answer: { status: number; body: unknown };
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'fairlead-cli-'));
+  chmodSync(directory, 0o755);
+  mkdirSync(join(directory, 'bin'));
+  program = join(directory, 'bin/fairlead');
+  await promisify(execFile)(process.execPath, [
+    fileURLToPath(new URL('../../../scripts/bundle.mjs', import.meta.url)),
+    program,
+  ]);
+  socket = join(directory, 'agent.sock');
+  server = createServer((request, response) => {
+    let text = '';
+    request.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    request.on('end', () => {
+      asked.push({
+        method: request.method ?? '',
+        path: request.url ?? '',
+        body: text === '' ? null : (JSON.parse(text) as unknown),
+      });
+      response.writeHead(answer.status, { 'content-type': 'application/json' });
+      response.end(typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(socket, resolve));
+});
+afterAll(() => {
+  server.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+beforeEach(() => {
+  asked = [];
+  answer = { status: 200, body: {} };
+});
+
+function fairlead(args: readonly string[], options: { uid?: number; socket?: string | null } = {}): Promise<Ended> {
+  const rest = { ...process.env };
+  delete rest['FAIRLEAD_SOCKET'];
+  // Reading a bundle of certificates doubles the time to start.
+  delete rest['NODE_EXTRA_CA_CERTS'];
+  const at = options.socket === undefined ? socket : options.socket;
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd: '/',
+    env: { ...rest, ...(at === null ? {} : { FAIRLEAD_SOCKET: at }) },
+    ...(options.uid === undefined ? {} : { uid: options.uid, gid: options.uid }),
+  });
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  return new Promise((resolve) => {
+    child.on('close', (status) => {
+      resolve({ status, out, err });
+    });
+  });
+}
+
+const URL_ = 'quobyte://reg1:7861/vol';
+const LEAF = 'c759ad7fc6f6d6c5c3fa54d89ec7ac4c';
+
+test('the agent is asked what the command line says', async () => {
+  await fairlead(['connect', '--read-only', '--timeout=7', '--json', '--disk', 'd', '--consumer=cli:a', URL_]);
+  const body = { url: URL_, disk: 'd', consumer: 'cli:a', readOnly: true, timeoutMs: 7000 };
+  expect(asked).toEqual([{ method: 'POST', path: '/v1/connect', body }]);
+});
+
+describe('with --json', () => {
+  test('the answer is one object on standard output and nothing else anywhere', async () => {
+    answer.body = { outcome: 'busy', mounted: true, usedBy: [], holders: [], leaf: LEAF };
+    const { status, out, err } = await fairlead(['disconnect', URL_, '--consumer', 'cli:a', '--json']);
+    expect([status, err]).toEqual([0, '']);
+    expect(JSON.parse(out)).toEqual(answer.body);
+    expect(out.split('\n')).toHaveLength(2);
+  });
+  test.each(Object.entries(ERROR_CODES).filter(([, { exit }]) => exit % 4 === 0))(
+    'the error %s comes through with its status',
+    async (code, { exit, http, retryable }) => {
+      answer = {
+        status: http ?? 500,
+        body: { error: { code, message: 'What to do.', retryable, field: 'url', leaf: LEAF } },
+      };
+      const { status, out, err } = await fairlead(['validate', URL_, '--json']);
+      expect([status, err]).toEqual([exit, '']);
+      expect(JSON.parse(out)).toEqual(answer.body);
+    },
+  );
+  test('a usage error is an object with status 2, and the agent is not asked', async () => {
+    const { status, out, err } = await fairlead(['connect', URL_, '--json']);
+    expect([status, err]).toEqual([2, '']);
+    expect(JSON.parse(out)).toMatchObject({ error: { code: 'invalid-argument', field: 'consumer', retryable: false } });
+    expect(asked).toEqual([]);
+  });
+  test('help and version are objects too', async () => {
+    expect(JSON.parse((await fairlead(['--version', '--json'])).out)).toHaveProperty('version');
+    expect(JSON.parse((await fairlead(['connect', '-h', '--json'])).out)).toHaveProperty('help');
+    expect(JSON.parse((await fairlead(['--json', 'ls', '--help'])).out)).toHaveProperty('help');
+  });
+});
+
+describe('for people', () => {
+  test('a table on standard output, aligned by its widest cells', async () => {
+    const mount = {
+      leaf: LEAF,
+      url: URL_,
+      backend: 'quobyte',
+      mountpoint: `/mnt/${LEAF}`,
+      state: 'mounted',
+      verdict: 'healthy',
+      verdictAge: 3.4,
+      attachments: [{ id: 'x', consumer: 'cli:a', disk: 'd', readOnly: true, since: 'now' }],
+      hold: 'inherited',
+      needsRestart: [{ pid: 7, command: 'qemu', by: 'descriptor' }],
+      operation: null,
+    };
+    answer.body = { mounts: [mount], setAside: [], broker: 'absent', state: 'reconciling' };
+    const { status, out, err } = await fairlead(['ls']);
+    expect([status, err]).toEqual([0, '']);
+    expect(out).toContain(`${LEAF}  mounted  healthy (3s ago)  cli:a/d (ro) hold:inherited  ${URL_}\n`);
+    expect(out).toContain('restart them: qemu (pid 7, descriptor)');
+    expect(out).toContain('No broker is connected');
+    expect(out).toContain('still being worked off');
+  });
+  test('an error on standard error: message, code, field, what the helper said', async () => {
+    answer = {
+      status: 502,
+      body: {
+        error: { code: 'helper-failed', message: 'Look at the client.', retryable: true, helperOutput: 'no route' },
+      },
+    };
+    const { status, out, err } = await fairlead(['validate', URL_]);
+    expect([status, out]).toEqual([12, '']);
+    expect(err).toBe('fairlead: Look at the client. [helper-failed]\nthe helper said: no route\n');
+  });
+  test('nothing that the agent says reaches the terminal as a control', async () => {
+    answer.body = { verdict: 'healthy', reason: 'a\u001b[31mb\nc\u202ed', mountpoint: '/m', leaf: LEAF };
+    const { out } = await fairlead(['validate', URL_]);
+    expect(out).toContain('a\\u{1b}[31mb\\nc\\u{202e}d');
+    answer = { status: 500, body: { error: { code: 'internal', message: 'x\u001b]0;y\u0007', retryable: false } } };
+    expect((await fairlead(['validate', URL_])).err).not.toMatch(/[\u0000-\u0009\u000b-\u001f]/);
+  });
+  test('--xml prints the element as it is', async () => {
+    const xml = '<disk>\n  <source file="/a\\b"/>\n</disk>';
+    answer.body = { xml, path: '/a', driver: {}, target: {}, readonly: false };
+    expect((await fairlead(['disk-config', URL_, '--disk', 'd', '--xml'])).out).toBe(`${xml}\n`);
+  });
+  test.each(['busy', 'hung'])('the outcome %s is an answer: status 0', async (outcome) => {
+    answer.body = {
+      outcome,
+      mounted: true,
+      leaf: LEAF,
+      usedBy: ['cli:b'],
+      holders: [{ pid: 7, command: 'dd', by: 'descriptor' }],
+    };
+    const { status, out } = await fairlead(['disconnect', URL_, '--consumer', 'cli:a']);
+    expect(status).toBe(0);
+    expect(out).toContain(outcome);
+    expect(out).toContain('dd (pid 7, descriptor)');
+  });
+  test('help tells each command', async () => {
+    const { status, out } = await fairlead(['--help']);
+    expect(status).toBe(0);
+    for (const { name } of COMMANDS) expect(out).toContain(`  ${name} `);
+    expect((await fairlead(['connect', '--help'])).out).toContain(
+      'Usage: fairlead connect URL [--disk NAME] --consumer KIND:ID',
+    );
+  });
+});
+
+describe('doctor', () => {
+  const finding = (severity: string): unknown => ({
+    findings: [{ subject: 's', severity, message: 'm', mend: 'do it' }],
+  });
+  test('ends with 1 when it found an error, 0 when it found none', async () => {
+    answer.body = finding('error');
+    expect(await fairlead(['doctor'])).toMatchObject({ status: 1, out: 'error: s: m\n    do it\n' });
+    answer.body = finding('warning');
+    expect(await fairlead(['doctor', '--json'])).toMatchObject({ status: 0 });
+  });
+  test('without an agent it says so, in its own form', async () => {
+    const { status, out } = await fairlead(['doctor', '--json'], { socket: join(directory, 'none.sock') });
+    expect(status).toBe(15);
+    expect(JSON.parse(out)).toMatchObject({ findings: [{ subject: 'agent', severity: 'error' }] });
+    expect(out).toContain('fairlead up');
+  });
+});
+
+describe('where no agent answers', () => {
+  test('nobody listens: unavailable, with the command that mends it', async () => {
+    const { status, err } = await fairlead(['ls'], { socket: join(directory, 'none.sock') });
+    expect(status).toBe(15);
+    expect(err).toContain('fairlead up');
+    expect(err).toContain('none.sock');
+  });
+  test('without FAIRLEAD_SOCKET the packaged place is asked', async () => {
+    expect((await fairlead(['ls', '--socket', join(directory, 'none.sock')], { socket: null })).err).toContain(
+      'none.sock',
+    );
+    expect((await fairlead(['--json', 'ls', '--socket', socket], { socket: null })).status).toBe(0);
+  });
+  test('something else listens', async () => {
+    for (const body of ['hello', '[]', { error: { code: 'made-up', message: 'x' } }, { error: 7 }]) {
+      answer = { status: 404, body };
+      expect(await fairlead(['ls'])).toMatchObject({ status: 15, out: '' });
+    }
+  });
+  test('the path is too long for a socket', async () => {
+    const { status, out } = await fairlead(['ls', '--json', '--socket', `/${'x'.repeat(200)}`]);
+    expect([status, (JSON.parse(out) as { error: { field: string } }).error.field]).toEqual([2, 'socket']);
+  });
+  test.skipIf(process.geteuid?.() !== 0)('the socket may not be reached', async () => {
+    mkdirSync(join(directory, 'closed'), { mode: 0o700 });
+    const { status, err } = await fairlead(['ls'], { uid: 4242, socket: join(directory, 'closed/agent.sock') });
+    expect(status).toBe(4);
+    expect(err).toContain('permission-denied');
+  });
+});
+
+test('it works through a link, from any directory', async () => {
+  const link = join(directory, 'link');
+  symlinkSync(program, link);
+  const { stdout } = await promisify(execFile)(link, ['--version'], { cwd: '/' });
+  expect(stdout).toMatch(/^fairlead \d+\.\d+\.\d+\n$/);
+});
+
+test('a reader that goes away is no error', async () => {
+  answer.body = {
+    findings: Array.from({ length: 20_000 }, () => ({ subject: 's', severity: 'warning', message: 'm', mend: 'x' })),
+  };
+  const child = spawn('/bin/sh', [
+    '-c',
+    '"$0" "$1" doctor --socket "$2" | head -c 1 >/dev/null',
+    process.execPath,
+    program,
+    socket,
+  ]);
+  let err = '';
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  await new Promise((resolve) => child.on('close', resolve));
+  expect(err).toBe('');
+});
+
+test('twenty clients at once are all answered by a real door', { timeout: 60_000 }, async () => {
+  const list: ReturnType<Engine['list']> = { mounts: [], setAside: [], broker: 'connected', state: 'ready' };
+  const door: HttpDoor = await createHttpDoor({
+    volumes: { parseVolume, mountBaseOf: () => '/mnt', driverOf: () => ({ cache: 'none', io: 'native' }) },
+    access: { agentUid: 0, allowedUids: [process.geteuid?.() ?? 0], allowedGids: [] },
+    log: createLog('agent', 'error', { write: () => undefined, flush: () => undefined }),
+    version: '0',
+  });
+  const path = join(directory, 'door.sock');
+  await door.open(path, { list: () => list } as unknown as Engine);
+  const all = await Promise.all(Array.from({ length: 20 }, () => fairlead(['ls', '--json'], { socket: path })));
+  expect(all.filter(({ status }) => status !== 0)).toEqual([]);
+  await door.close(1000);
+});
