@@ -72,6 +72,8 @@ export function launch(program: string, args: readonly string[], options: RunOpt
   const child = spawn(program, args, {
     env: { ...process.env, ...options.env },
     cwd: options.cwd,
+    uid: options.uid,
+    gid: options.gid,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';
