@@ -158,16 +158,24 @@ export class Clients {
 
   #wish(): Wish {
     const chance = this.#chance;
-    const kind = chance.weighted({ connect: 5, disconnect: 4, validate: 1 });
+    const kind = chance.weighted({ connect: 5, disconnect: 5, validate: 1 });
+    const deadlineMs = chance.pick(DEADLINES);
+    // Mostly what is there is disconnected, and sometimes what is there is connected again.
+    const known = chance.once(kind === 'disconnect' ? 0.85 : 0.2) ? this.#someUsed() : undefined;
+    if (known !== undefined) {
+      const { volume, consumer, disk, readOnly } = known;
+      return { kind, volume, consumer, disk, readOnly, deadlineMs };
+    }
     const consumer = chance.pick(CONSUMERS);
-    return {
-      kind,
-      volume: chance.pick(this.#volumes),
-      consumer,
-      disk: chance.pick(DISKS),
-      readOnly: consumer.startsWith('csi'),
-      deadlineMs: chance.pick(DEADLINES),
-    };
+    const readOnly = consumer.startsWith('csi');
+    return { kind, volume: chance.pick(this.#volumes), consumer, disk: chance.pick(DISKS), readOnly, deadlineMs };
+  }
+
+  /** A connect that may be in force. */
+  #someUsed(): Wish | undefined {
+    const used = this.#truth.keys.filter((key) => this.#truth.certainty(key) !== 'ended');
+    if (used.length === 0) return undefined;
+    return this.#truth.callsOf(this.#chance.pick(used)).findLast((call) => call.kind === 'connect');
   }
 
   /** A process of the consumer opens a file, and closes it some time: mostly before the disconnect, not always. */

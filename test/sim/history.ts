@@ -64,11 +64,6 @@ export class History {
     });
   }
 
-  /** Milliseconds now. */
-  clock(): number {
-    return this.#scheduler.now;
-  }
-
   get now(): Moment {
     return this.moments.at(-1)!;
   }

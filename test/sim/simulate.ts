@@ -81,7 +81,7 @@ class Run {
     processes.startBroker();
     processes.startAgent();
     await this.#until(chance.int(0, 2000));
-    for (let client = chance.int(2, 3); client > 0; client -= 1) clients.run(chance.int(3, 8), 6000);
+    for (let client = chance.int(2, 3); client > 0; client -= 1) clients.run(chance.int(5, 11), 5000);
     adversary.run();
     await this.#until(TROUBLED_MS);
     adversary.heal();
@@ -112,7 +112,7 @@ class Run {
   /** Everybody goes, and nothing stays. */
   async #end(): Promise<void> {
     const { truth, host, histories, processes, disk, scheduler, fail } = this.#world;
-    for (const key of truth.keys) {
+    for (const key of truth.keys.filter((each) => truth.certainty(each) !== 'ended')) {
       const end = await this.#ask(key, 'disconnect');
       if (end?.how !== 'reply') fail('I5', `${key} cannot be disconnected in a healthy world: ${nameOf(end)}`);
     }

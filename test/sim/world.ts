@@ -79,7 +79,14 @@ export class World {
     const byPoint = new Map(this.histories.map((history) => [history.mountPoint, history]));
     const byLeaf = new Map<string, History>(this.histories.map((history) => [history.volume.leaf, history]));
     host.kernel.changed = (mountPoint, by) => byPoint.get(mountPoint)?.record(by);
-    this.effects = new EffectJudge(this.truth, byPoint, host.kernel, Object.values(BASES), this.fail);
+    this.effects = new EffectJudge(
+      this.truth,
+      byPoint,
+      host.kernel,
+      Object.values(BASES),
+      this.fail,
+      () => scheduler.now,
+    );
     host.kernel.observe = (effect) => this.effects.judge(effect);
     this.replies = new ReplyJudge(this.truth, byLeaf, this.fail);
     const disturbed = (): void => {

@@ -8,13 +8,15 @@ import { LATE, within } from '../deadline.js';
 import type { Command } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
 import { empty, endDaemon, unitState } from '../quiet.js';
-import { look, type SeenMount, stillThere } from '../sight.js';
+import { look, type SeenMount, stillOnTop, stillThere } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
 import { notStarted } from './not-started.js';
 import type { Attempt, Executor } from './step.js';
 
 /** Milliseconds kept back for looking and answering after everything else had its time. */
 const ANSWER_RESERVE_MS = 100;
+
+const CHANGED_MEANWHILE = 'The mount changed while it was busy. Observe it, then try again.';
 
 /** See the file's head. */
 export const unmount: Executor = async (attempt) => {
@@ -79,6 +81,9 @@ async function byKernel(attempt: Attempt, mount: SeenMount): Promise<StepEnd> {
     if (retries >= BUSY_RETRIES || deadline.before(ANSWER_RESERVE_MS) <= LOOK_LAST_MS) return busy(attempt);
     if (using === 'no' && retries > 0) return busy(attempt);
     await machine.clock.sleep(LOOK_LAST_MS);
+    // umount2 takes whatever is on top by then.
+    if (!stillThere(context, place, mount)) return UNCHANGED;
+    if (!stillOnTop(context, place, mount)) return refused(place, 'unavailable', CHANGED_MEANWHILE);
   }
 }
 

@@ -35,7 +35,7 @@ beforeEach(() => {
   nextCall = 1;
   const history = new History(volume, POINT, host.kernel, host.tree, scheduler);
   const fail = (invariant: string): number => broken.push(invariant);
-  effects = new EffectJudge(truth, new Map([[POINT, history]]), host.kernel, [BASE], fail);
+  effects = new EffectJudge(truth, new Map([[POINT, history]]), host.kernel, [BASE], fail, () => scheduler.now);
   replies = new ReplyJudge(truth, new Map([[volume.leaf, history]]), fail);
   host.kernel.observe = (effect) => effects.judge(effect);
   host.kernel.changed = (_, by) => history.record(by);
