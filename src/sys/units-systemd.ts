@@ -3,33 +3,23 @@
 // failed unit is then forgotten, so that its name is free again.
 
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { FairleadError } from '../core/errors.js';
-import { EMPTY_POLL_LAST_MS, KILL_GRACE_MS, TOOL_BUDGET_MS } from '../core/limits.js';
+import { EMPTY_POLL_LAST_MS, KILL_GRACE_MS } from '../core/limits.js';
 import type { UnitState } from '../core/observation.js';
-import { errnoOf, signalName } from './libc/errors.js';
+import { signalName } from './libc/errors.js';
 import type { HelperEnd } from './ports.js';
-import { killSession, outputMemory, printed, runTool, startHelper, within, type StartedProcess } from './run.js';
+import { killSession, outputMemory, printed, startHelper, within, type StartedProcess } from './run.js';
 import type { ManagerPaths } from './service-manager.js';
+import { isOver, isPopulated, type Shown, Systemctl } from './systemctl.js';
 import { helperEnd, type CheckedHelper } from './units-session.js';
 
 /** Milliseconds beyond the helper's own budget after which systemd ends a start by itself, should we be gone by then. */
 const BACKSTOP_MS = 5000;
 
-/** What systemd says of one unit. */
-interface Shown {
-  readonly active: string;
-  readonly description: string;
-  readonly controlGroup: string;
-  readonly result: string;
-  /** The last `ExecStart=` line, with the command's end in its tail. */
-  readonly execStart: string;
-}
-
 /** The systemd way; `kind` says in which kind of unit. */
 export class SystemdUnits {
-  readonly #paths: ManagerPaths;
+  readonly #systemdRun: string;
+  readonly #systemctl: Systemctl;
   readonly #kind: 'service' | 'scope';
   /** Helpers in scopes, which are our own children. */
   readonly #helpers = new Map<string, StartedProcess>();
@@ -37,14 +27,20 @@ export class SystemdUnits {
   readonly #served = new Set<string>();
 
   constructor(paths: ManagerPaths, kind: 'service' | 'scope') {
-    this.#paths = paths;
+    this.#systemdRun = paths.systemdRun;
+    this.#systemctl = new Systemctl(paths.systemctl);
     this.#kind = kind;
   }
 
   async start(helper: CheckedHelper): Promise<HelperEnd> {
-    const present = await this.#look(helper.unit);
-    if (present !== 'idle') return inUse();
-    return this.#kind === 'service' ? this.#startService(helper) : this.#startScope(helper);
+    // Asking systemd first would cost as much as a third of the start: it is asked only where there is something to see.
+    if (isPopulated(helper.unit) && (await this.#look(helper.unit)) !== 'idle') return inUse();
+    if (this.#kind === 'scope') return this.#startScope(helper);
+    const end = await this.#startService(helper);
+    if (end !== 'name-of-a-failed-unit') return end;
+    // A broker that died left it; it has been forgotten now.
+    const again = await this.#startService(helper);
+    return again === 'name-of-a-failed-unit' ? inUse() : again;
   }
 
   async state(unit: string): Promise<UnitState> {
@@ -55,36 +51,28 @@ export class SystemdUnits {
   async kill(unit: string, budgetMs: number): Promise<'gone' | 'alive'> {
     const until = performance.now() + budgetMs;
     for (;;) {
-      const shown = await this.#show(unit);
-      const living = [...shown].filter(([, each]) => !isOver(each));
+      const shown = await this.#systemctl.show(unit);
+      const living = shown.filter((each) => !isOver(each));
       if (living.length === 0) {
         await this.#forget(unit, shown);
         return 'gone';
       }
       if (performance.now() >= until) return 'alive';
-      // Fails where nothing is left to kill; the next look tells.
-      await this.#systemctl(['kill', '--signal=SIGKILL', '--', ...living.map(([name]) => name)]);
+      await this.#systemctl.kill(living);
       await new Promise((resolve) => setTimeout(resolve, Math.min(EMPTY_POLL_LAST_MS, until - performance.now())));
     }
   }
 
-  async list(prefix: string): Promise<readonly string[]> {
-    const pattern = `${prefix}*`;
-    const listed = await this.#systemctl(['list-units', '--all', '--plain', '--no-legend', '--full', '--', pattern]);
-    return listed
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/))
-      .filter(([name, , active]) => name !== undefined && active !== 'inactive' && active !== 'failed')
-      .map(([name = '']) => name.replace(/\.(?:service|scope)$/, ''))
-      .filter((name) => name.startsWith(prefix));
+  list(prefix: string): Promise<readonly string[]> {
+    return this.#systemctl.list(prefix);
   }
 
-  async #startService(helper: CheckedHelper): Promise<HelperEnd> {
+  async #startService(helper: CheckedHelper): Promise<HelperEnd | 'name-of-a-failed-unit'> {
     const { unit, program, words, budgetMs } = helper;
     using output = outputMemory();
     // Tells our unit from one that somebody else started under the name at the same moment.
     const description = `Fairlead helper ${unit} ${randomBytes(8).toString('hex')}`;
-    const runner = startRunner(this.#paths.systemdRun, [
+    const runner = startRunner(this.#systemdRun, [
       '--quiet',
       '--no-ask-password',
       `--unit=${unit}.service`,
@@ -123,10 +111,19 @@ export class SystemdUnits {
   }
 
   /** What became of a service whose start failed, by systemd's own record of it. */
-  async #failure(unit: string, description: string, output: () => string): Promise<HelperEnd> {
-    const shown = (await this.#show(unit)).get(`${unit}.service`);
+  async #failure(
+    unit: string,
+    description: string,
+    output: () => string,
+  ): Promise<HelperEnd | 'name-of-a-failed-unit'> {
+    const units = await this.#systemctl.show(unit);
+    const shown = units.find(({ name }) => name === `${unit}.service`);
     if (shown === undefined) return notStarted('failed', 'systemd refused to make the unit.');
-    if (shown.description !== description) return inUse();
+    if (shown.description !== description) {
+      if (!isOver(shown)) return inUse();
+      await this.#forget(unit, units);
+      return 'name-of-a-failed-unit';
+    }
     if (shown.active !== 'failed') {
       // systemd-run ended before the start did.
       throw new FairleadError('unavailable', 'The connection to systemd was lost while a helper was being started.');
@@ -154,7 +151,7 @@ export class SystemdUnits {
     const { unit, program, words, budgetMs } = helper;
     using output = outputMemory();
     const started = startHelper(
-      this.#paths.systemdRun,
+      this.#systemdRun,
       [
         '--scope',
         '--quiet',
@@ -190,59 +187,20 @@ export class SystemdUnits {
    * what it left behind is inside, so it counts as `starting` where it is not our own child that has ended.
    */
   async #look(unit: string): Promise<UnitState> {
-    const shown = await this.#show(unit);
-    const living = [...shown].filter(([, each]) => !isOver(each));
+    const shown = await this.#systemctl.show(unit);
+    const living = shown.filter((each) => !isOver(each));
     if (living.length === 0) {
       await this.#forget(unit, shown);
       return 'idle';
     }
-    const over = ([name, each]: [string, Shown]): boolean =>
-      each.active === 'active' && (name.endsWith('.service') || this.#served.has(unit));
+    const over = ({ name, active }: Shown): boolean =>
+      active === 'active' && (name.endsWith('.service') || this.#served.has(unit));
     return living.every(over) ? 'serving' : 'starting';
   }
 
-  /** The unit as a service and as a scope, as far as they are loaded. */
-  async #show(unit: string): Promise<ReadonlyMap<string, Shown>> {
-    const text = await this.#systemctl([
-      'show',
-      '--property=Id,LoadState,ActiveState,Description,ControlGroup,Result,ExecStart',
-      '--',
-      `${unit}.service`,
-      `${unit}.scope`,
-    ]);
-    const shown = new Map<string, Shown>();
-    for (const block of text.split('\n\n')) {
-      const values = new Map(
-        block.split('\n').map((line): [string, string] => {
-          const equals = line.indexOf('=');
-          return [line.slice(0, equals), line.slice(equals + 1)];
-        }),
-      );
-      const value = (name: string): string => values.get(name) ?? '';
-      if (value('LoadState') !== 'loaded') continue;
-      shown.set(value('Id'), {
-        active: value('ActiveState'),
-        description: value('Description'),
-        controlGroup: value('ControlGroup'),
-        result: value('Result'),
-        execStart: value('ExecStart'),
-      });
-    }
-    return shown;
-  }
-
-  /** Makes systemd forget units that failed. */
-  async #forget(unit: string, shown: ReadonlyMap<string, Shown>): Promise<void> {
-    const failed = [...shown].filter(([, each]) => each.active === 'failed').map(([name]) => name);
-    if (failed.length > 0) await this.#systemctl(['reset-failed', '--', ...failed]);
+  async #forget(unit: string, shown: readonly Shown[]): Promise<void> {
+    await this.#systemctl.forget(shown);
     this.#served.delete(unit);
-  }
-
-  /** Standard output of systemctl, whatever its status: it has one for each thing it did not like. */
-  async #systemctl(args: readonly string[]): Promise<string> {
-    const asked = await runTool(this.#paths.systemctl, ['--no-pager', '--no-ask-password', ...args], TOOL_BUDGET_MS);
-    if (asked.end === 'exited') return asked.stdout;
-    throw new FairleadError('unavailable', 'systemd does not answer; try again, and look at the state of the host.');
   }
 }
 
@@ -252,27 +210,6 @@ function startRunner(systemdRun: string, args: readonly string[]): StartedProces
   // What systemd-run itself says is of no use: the unit tells more, and texts decide nothing.
   using ignored = outputMemory();
   return startHelper(systemdRun, args, ignored, NOWHERE);
-}
-
-/** Neither the unit nor anything in its control group is alive. */
-function isOver(shown: Shown): boolean {
-  return (shown.active === 'inactive' || shown.active === 'failed') && groupIsEmpty(shown.controlGroup);
-}
-
-/** Where systemd's own hierarchy may be mounted: unified, hybrid, legacy (systemd.io, "Control Group APIs"). */
-const HIERARCHIES = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified', '/sys/fs/cgroup/systemd'];
-
-/** Whether no process is in the group; one that systemd has removed is empty. */
-function groupIsEmpty(controlGroup: string): boolean {
-  if (controlGroup === '') return true;
-  return HIERARCHIES.every((hierarchy) => {
-    try {
-      return readFileSync(join(hierarchy, controlGroup, 'cgroup.procs'), 'latin1').trim() === '';
-    } catch (error) {
-      if (errnoOf(error) === null) throw error;
-      return true;
-    }
-  });
 }
 
 function inUse(): HelperEnd {

@@ -13,9 +13,17 @@ interface Type<Value> {
   readonly value?: Value;
 }
 
+/** `int`: descriptors, flags, counts. */
+/** A signed 32-bit number. */
 export const INT: Type<number> = { c: 'int' };
+/** `unsigned int`: masks and modes. */
+/** An unsigned 32-bit number. */
 export const UINT: Type<number> = { c: 'unsigned int' };
+/** `size_t`: bytes, and poll(2)'s number of descriptors. */
+/** A number of bytes. */
 export const SIZE: Type<number> = { c: 'size_t' };
+/** A string, UTF-8, without NUL. */
+/** Text, handed over in UTF-8 with its NUL. */
 export const TEXT: Type<string> = { c: 'const char *' };
 /** A buffer that the call reads or fills; null for a null pointer. */
 export const BUFFER: Type<Uint8Array | null> = { c: 'void *' };

@@ -134,6 +134,16 @@ describe('how helpers are started on this host', () => {
     expect(performance.now() - before).toBeLessThan(6000);
   });
 
+  it('never takes silence of systemd for an idle unit', async () => {
+    manager('running\\n');
+    const here = units();
+    expect(await here.way()).toBe('service');
+    // From here on this systemctl fails at everything, as one without a bus does.
+    await expect(here.state('fairlead-x')).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(here.kill('fairlead-x', 100)).rejects.toMatchObject({ code: 'unavailable' });
+    await expect(here.list('fairlead-')).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
   it('is a session beside systemd where that was chosen, and systemd is not asked', async () => {
     manager('running\\n');
     expect(await units('session').way()).toBe('session');
