@@ -1,0 +1,47 @@
+// Everything that this host can run: the fast loop, the fast tests on the other supported Node, the simulation, and the
+// real tests in namespaces of their own. What cannot run is named with the reason. `prove` runs more seeds. The last
+// line is `N passed, N failed, N skipped`.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fastLoop } from './check.mjs';
+import { ISOLATED } from './isolated.mjs';
+import { finish, ROOT, run, skip, vitest } from './stages.mjs';
+
+/** The other Node that is supported, from the npm registry: package node-linux-ARCH, which is nothing but the program. */
+const OTHER_NODE = '24.21.0';
+/** Seeds of the simulation. */
+const SEEDS = { test: 2000, prove: 50_000 };
+
+const mode = process.argv[2] === 'prove' ? 'prove' : 'test';
+
+async function otherNode() {
+  const name = `node-linux-${process.arch}`;
+  const home = join(ROOT, '.cache/node');
+  const program = join(home, 'node_modules', name, 'bin/node');
+  const has = async () => existsSync(program) && (await run([program, '--version'])).output.trim() === `v${OTHER_NODE}`;
+  if (!(await has())) await run(['npm', 'install', '--no-save', '--prefix', home, `${name}@${OTHER_NODE}`]);
+  return (await has()) ? program : null;
+}
+
+async function onOtherNode() {
+  const name = `fast tests on Node ${OTHER_NODE}`;
+  if (process.version === `v${OTHER_NODE}`) return skip(name, 'this is the Node that everything else ran on');
+  const node = await otherNode();
+  if (node === null) return skip(name, 'it cannot be had from the npm registry now');
+  return vitest(name, ['--project', 'fast'], { prefix: [node] });
+}
+
+async function realTests() {
+  if (process.geteuid() !== 0) return skip('real tests', 'they mount filesystems; run them as root');
+  const { status, output } = await run([...ISOLATED, 'true']);
+  if (status !== 0) return skip('real tests', `namespaces cannot be made here: ${output.trim()}`);
+  if (!existsSync('/dev/fuse')) return skip('real tests', 'there is no /dev/fuse; modprobe fuse');
+  return vitest('real tests', ['--project', 'real'], { prefix: [...ISOLATED, process.execPath] });
+}
+
+const counts = await fastLoop();
+counts.push(await onOtherNode());
+counts.push(await vitest('simulation', ['--project', 'sim'], { env: { FAIRLEAD_SIM_SEEDS: String(SEEDS[mode]) } }));
+counts.push(await realTests());
+finish(counts);
