@@ -1,7 +1,7 @@
 // The `detach-dead` step: MNT_DETACH, the only place where it is used, and only after the broker's own probe, begun
 // after the request arrived, was answered ENOTCONN: the mount's connection is gone and no server can ever answer again.
 
-import { KILL_GRACE_MS } from '../../core/limits.js';
+import { KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import { LATE, within } from '../deadline.js';
 import { requireDead, requireRecognised, requireSoundBase } from '../policy.js';
 import { kill } from '../quiet.js';
@@ -24,6 +24,9 @@ export const detachDead: Executor = async ({ context, place, deadline, begin }) 
   requireDead(place, place.judge(facts, 'read-only'));
   if (!stillOnTop(context, place, mount)) {
     return refused(place, 'unavailable', 'The mount changed while it was probed. Observe it, then try again.');
+  }
+  if (deadline.before(KILL_GRACE_MS) < LOOK_LAST_MS) {
+    return refused(place, 'deadline-exceeded', 'There was no time left to detach the mount. Try again.');
   }
   begin();
   const working = prober.unmount(place.base, place.volume.leaf, 'detach');

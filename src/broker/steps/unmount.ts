@@ -16,6 +16,8 @@ import type { Attempt, Executor } from './step.js';
 /** Milliseconds kept back for looking and answering after everything else had its time. */
 const ANSWER_RESERVE_MS = 100;
 
+/** An unmount that had no time to be answered says nothing about the server. */
+const NO_TIME = 'There was no time left to unmount. Try again.';
 const CHANGED_MEANWHILE = 'The mount changed while it was busy. Observe it, then try again.';
 
 /** See the file's head. */
@@ -28,6 +30,7 @@ export const unmount: Executor = async (attempt) => {
   // A helper that was ended, or an earlier unmount, may have changed what is there.
   const mount = requireRecognised(place, look(context, place));
   if (mount === null) return UNCHANGED;
+  if (deadline.before(ANSWER_RESERVE_MS) < LOOK_LAST_MS) return refused(place, 'deadline-exceeded', NO_TIME);
   begin();
   const command = place.unmountCommand();
   const end = command === null ? await byKernel(attempt, mount) : await byHelper(attempt, command, mount);
@@ -97,7 +100,7 @@ async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): P
   const budgetMs = Math.floor(
     Math.min(place.settings.mountTimeoutMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)),
   );
-  if (budgetMs < 1) return refused(place, 'deadline-exceeded', 'There was no time left to unmount. Try again.');
+  if (budgetMs < 1) return refused(place, 'deadline-exceeded', NO_TIME);
   const running = machine.units.start({ unit: place.unmountUnit, ...command, budgetMs });
   const ended = await within(machine.clock, running, deadline.before(ANSWER_RESERVE_MS));
   if (ended === LATE || (ended.end === 'deadline' && !ended.emptied)) {
