@@ -16,6 +16,7 @@ export interface RequestContext {
   readonly signal: AbortSignal;
 }
 
+/** Makes an attachment exist. The same key with another `readOnly` is a `conflict`. */
 export interface ConnectRequest {
   readonly volume: Volume;
   readonly disk: DiskName | null;
@@ -23,6 +24,7 @@ export interface ConnectRequest {
   readonly readOnly: boolean;
 }
 
+/** The attachment exists: its volume is mounted, proven and usable. */
 export interface ConnectReply {
   /** The attachment's id. */
   readonly attachment: string;
@@ -47,6 +49,7 @@ export interface ConnectPlan {
   readonly steps: readonly Step[];
 }
 
+/** Makes an attachment cease; the mount goes with its last. */
 export interface DisconnectRequest {
   readonly volume: Volume;
   readonly disk: DiskName | null;
@@ -56,6 +59,7 @@ export interface DisconnectRequest {
 /** What is true of the mount after a disconnect. */
 export type Outcome = 'released' | 'still-used' | 'busy' | 'hung' | 'not-connected';
 
+/** The attachment has ceased, and this is true of its mount. */
 export interface DisconnectReply {
   readonly outcome: Outcome;
   /** Is the volume still mounted? */
@@ -67,6 +71,7 @@ export interface DisconnectReply {
   readonly holders: readonly Holder[];
 }
 
+/** The verdict on a volume now, and why. */
 export interface ValidateReply {
   readonly verdict: Verdict;
   readonly reason: string;
@@ -77,6 +82,7 @@ export interface ValidateReply {
 /** `mounting`, `mounted`, `releasing` as recorded; `stuck`: an operation is not over; `foreign`, `vanished`: seen. */
 export type MountState = 'mounting' | 'mounted' | 'releasing' | 'stuck' | 'foreign' | 'vanished';
 
+/** One mount as `ls` shows it: what is recorded of it, and what was last seen. */
 export interface ListedMount {
   readonly leaf: Leaf;
   /** Null when a foreign mount cannot be named. */
@@ -102,6 +108,7 @@ export interface ListedMount {
   readonly operation: { readonly kind: string; readonly step: string | null; readonly stuck: boolean } | null;
 }
 
+/** Everything that is recorded or seen, and whether the agent can work. */
 export interface ListReply {
   readonly mounts: readonly ListedMount[];
   readonly setAside: readonly SetAsideRecord[];
