@@ -28,6 +28,8 @@ export async function connect(
 ): Promise<ConnectReply> {
   context.ports.settings.authorise(request.volume);
   return underLock<ConnectReply>(context, request.volume.leaf, requestContext, async (deadline, exchange) => {
+    // Before anything that a failure would undo: the leaf may be another volume's.
+    context.requireOwnLeaf(request.volume);
     try {
       return await connectLocked(context, request, deadline, exchange);
     } catch (error) {
@@ -45,7 +47,6 @@ async function connectLocked(
   exchange: Exchange<ConnectReply>,
 ): Promise<ConnectReply> {
   const { volume, disk, consumer, readOnly } = request;
-  context.requireOwnLeaf(volume);
   const present = context.state.findAttachment(volume.leaf, consumer, disk);
   if (present !== undefined && present.readOnly !== readOnly) {
     throw new FairleadError(

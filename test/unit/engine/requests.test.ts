@@ -408,6 +408,34 @@ describe('a connect', () => {
     expect(bench.durable.usersOf(VOLUME.leaf)).toEqual([ALICE]);
   });
 
+  it("for a volume whose leaf is another one's touches nothing of the other one, finished or not", async () => {
+    const twin = { ...volumeOf('twin'), leaf: VOLUME.leaf };
+    const bench = await withAlice();
+    bench.at(VOLUME).judgement = DEAD;
+    bench.once('step mount', () => ending('refused', 'helper-failed'));
+    bench.connect(VOLUME, BOB);
+    await quiet();
+    bench.effects();
+    const [connect, disconnect] = [bench.connect(twin, BOB), bench.disconnect(twin, ALICE)];
+    await quiet();
+    expect([codeOf(connect), codeOf(disconnect)]).toEqual(['foreign', 'foreign']);
+    expect(bench.effects()).toEqual([]);
+    await bench.clock.pass(60_000);
+    expect(bench.durable.mounts.get(VOLUME.leaf)?.volume).toEqual(VOLUME);
+    expect(bench.durable.usersOf(VOLUME.leaf)).toEqual([ALICE]);
+    // The same for one that nobody uses, and whose undoing waits for room on the disk.
+    const other = await started();
+    other.once('commit', (proceed) => proceed());
+    const makeRoom = other.always('commit', diskFull);
+    other.connect();
+    await quiet();
+    makeRoom();
+    other.effects();
+    other.connect(twin, BOB);
+    await quiet();
+    expect(other.effects()).toEqual([]);
+  });
+
   it('tells who must be restarted when a dead mount was replaced', async () => {
     const bench = await withAlice();
     const holder = { pid: 7, command: 'qemu', by: 'descriptor' } as const;
