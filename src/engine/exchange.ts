@@ -84,12 +84,11 @@ export async function underLock<Reply>(
   work: (deadline: Deadline, exchange: Exchange<Reply>) => Promise<Reply>,
 ): Promise<Reply> {
   const { clock, log } = context.ports;
-  context.checkRunning();
   const deadline = new Deadline(clock, deadlineMs, signal);
   const unlock = await context.locks.acquireWithin(leaf, deadline);
   return answerWithin<Reply>(clock, log, deadline, async (exchange) => {
     try {
-      // The engine may have been stopped while this waited.
+      // Here and not before the lock: the engine may be stopped while a request waits.
       context.checkRunning();
       return await context.track(work(deadline, exchange));
     } finally {
