@@ -39,6 +39,7 @@ const stacks: readonly (readonly ObservedMount[])[] = [
   [ours(false)],
   [foreign],
   [ours(), foreign],
+  [ours(), { ...foreign, hardened: false }],
   [foreign, ours()],
   [ours(), ours()],
 ];
@@ -209,8 +210,10 @@ describe('what is left of a leaf', () => {
   });
 
   it('is restored when it is used and its hardening was cut off, and not merely because it is not hardened', () => {
-    const soft = (remains: Remains): boolean =>
-      isUsed(remains) && remains.observation.mounts.at(-1)?.hardened === false && !isDead(remains);
+    const soft = (remains: Remains): boolean => {
+      const top = remains.observation.mounts.at(-1);
+      return isUsed(remains) && top?.recognised === true && !top.hardened && !isDead(remains);
+    };
     always(
       (remains) => soft(remains) && (remains.operation?.kind === 'recover' || remains.operation?.kind === 'connect'),
       (remedy) => remedy === 'restore',

@@ -13,6 +13,7 @@ import {
   diskFull,
   ending,
   gate,
+  hanging,
   mountOf,
   recorded,
   VOLUME,
@@ -364,6 +365,18 @@ describe('a step whose end is unknown', () => {
     await quiet();
     expect(connect.state).toBe('kept');
     expect(bench.listeners.size).toBe(0);
+  });
+
+  it('does not make the journal forget that a mount was begun', async () => {
+    const bench = await startedWith('mount');
+    settled.open();
+    bench.once('step harden', hanging);
+    bench.connect();
+    await quiet();
+    expect(bench.durable.operations.get(VOLUME.leaf)).toMatchObject({ steps: [{ kind: 'harden' }], mountBegun: true });
+    bench.crash();
+    await bench.start();
+    expect([bench.at(VOLUME).directory, bench.durable.leaves().size]).toEqual(['absent', 0]);
   });
 
   it('stays in the journal, as it is, when the engine stops before it is settled', async () => {
