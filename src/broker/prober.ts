@@ -139,7 +139,7 @@ export class Prober {
 
   /** Begins umount2 on `<base>/<leaf>`. Only when nothing is {@link unmounting} there. */
   unmount(base: string, leaf: string, mode: 'plain' | 'detach'): Promise<UnmountEnd> {
-    const mountpoint = `${base}/${leaf}`;
+    const mountpoint = base === '/' ? `/${leaf}` : `${base}/${leaf}`;
     if (this.#unmounts.has(mountpoint)) throw new Error('two unmounts of one leaf at the same time');
     const job = this.#unmounting.run({ kind: 'unmount', base, leaf, mode });
     this.#unmounts.set(mountpoint, job);
