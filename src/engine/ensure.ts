@@ -50,7 +50,8 @@ export async function ensureUsable(
     const kind = hasUsers(context, volume) ? 'recover' : plan.kind;
     changed = true;
     const ended = await carryOut(context, kind, volume, plan.steps, deadline, opening(context, volume));
-    if (holders.length > 0) context.state.sightOf(volume.leaf).needsRestart = holders;
+    const replaced = ended.end === 'done' || ended.step !== plan.steps[0];
+    if (replaced && holders.length > 0) context.state.sightOf(volume.leaf).needsRestart = holders;
     if (ended.end === 'done') continue;
     const error = errorFromBody(ended.error);
     if (ended.end === 'refused') throw error;

@@ -440,6 +440,11 @@ describe('a connect', () => {
     const bench = await withAlice();
     const holder = { pid: 7, command: 'qemu', by: 'descriptor' } as const;
     Object.assign(bench.at(VOLUME), { judgement: DEAD, holders: [holder] });
+    bench.once('step detach-dead', () => ending('refused', 'busy'));
+    bench.once('step detach-dead', (proceed) => proceed());
+    bench.connect(VOLUME, BOB);
+    await quiet();
+    expect(bench.engine.list().mounts[0]?.needsRestart).toEqual([]);
     await bench.connect(VOLUME, BOB).promise;
     expect(bench.engine.list().mounts[0]?.needsRestart).toEqual([holder]);
   });
