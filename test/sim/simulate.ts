@@ -76,7 +76,7 @@ class Run {
   }
 
   async run(seed: number): Promise<void> {
-    const { scheduler, processes, clients, adversary, chance, profile } = this.#world;
+    const { scheduler, processes, clients, adversary, chance, profile, truth } = this.#world;
     scheduler.note(`seed ${seed}, profile ${profile.name}`);
     processes.startBroker();
     processes.startAgent();
@@ -85,6 +85,9 @@ class Run {
     adversary.run();
     await this.#until(TROUBLED_MS);
     adversary.heal();
+    await this.#until(scheduler.now + REST_MS / 2);
+    // A helper that was at work when the ledger was lost mounted for nobody; the next start finds what it did.
+    if (truth.forgottenAt >= 0) processes.crashAgent('to look at the host once more');
     await this.#until(scheduler.now + REST_MS);
     await this.#rest();
     await this.#end();
