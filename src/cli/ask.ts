@@ -106,7 +106,10 @@ function errno(error: unknown): string | null {
 function explain(error: unknown, socket: string): unknown {
   if (error instanceof FairleadError) return error;
   const at = escapeForLog(socket);
-  switch (errno(error)) {
+  const code = errno(error);
+  // What Node's parser of HTTP says of bytes that are none.
+  if (code?.startsWith('HPE_') === true) return notOurs(error);
+  switch (code) {
     case 'ENOENT':
     case 'ECONNREFUSED':
     case 'ENOTDIR':
