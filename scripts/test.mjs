@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fastLoop } from './check.mjs';
 import { ISOLATED } from './isolated.mjs';
+import { installPackages } from './packages.mjs';
 import { finish, ROOT, run, skip, vitest } from './stages.mjs';
 
 /** The other Node that is supported, from the npm registry: package node-linux-ARCH, which is nothing but the program. */
@@ -37,6 +38,8 @@ async function realTests() {
   const { status, output } = await run([...ISOLATED, 'true']);
   if (status !== 0) return skip('real tests', `namespaces cannot be made here: ${output.trim()}`);
   if (!existsSync('/dev/fuse')) return skip('real tests', 'there is no /dev/fuse; modprobe fuse');
+  const lacking = await installPackages();
+  if (lacking !== null) process.stdout.write(`       ${lacking}\n`);
   return vitest('real tests', ['--project', 'real'], { prefix: [...ISOLATED, process.execPath] });
 }
 
