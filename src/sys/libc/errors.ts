@@ -25,8 +25,11 @@ export function errnoName(errno: number): string {
 
 /** The errno of a failed call, Node's or ours (`ENOENT` …); null for every other value. */
 export function errnoOf(error: unknown): string | null {
-  if (!(error instanceof Error) || !('code' in error)) return null;
-  return typeof error.code === 'string' && /^E[A-Z0-9]+$/.test(error.code) ? error.code : null;
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return null;
+  if (/^E[A-Z0-9]+$/.test(error.code)) return error.code;
+  // What libuv has no name for, ESTALE among it, Node gives as a text with the number.
+  const unnamed = /^Unknown system error -([1-9][0-9]{0,3})$/.exec(error.code);
+  return unnamed === null ? null : errnoName(Number(unnamed[1]));
 }
 
 // EWOULDBLOCK is EAGAIN and EOPNOTSUPP is ENOTSUP on Linux: the first name of a number wins, in an order of our own.
