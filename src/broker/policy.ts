@@ -40,19 +40,19 @@ export function fileFault(chain: readonly DirectoryFacts[]): Fault | null {
   if (absent !== undefined) {
     return { message: `${absent.path} does not exist.`, mend: 'Put it there, or change the setting that names it.' };
   }
-  return chainFault(chain, [], 'other');
+  return chainFault(chain, [], 'regular');
 }
 
 function chainFault(
   chain: readonly DirectoryFacts[],
   owners: readonly number[],
-  lastKind: 'directory' | 'other',
+  lastKind: 'directory' | 'regular',
 ): Fault | null {
   for (const [index, { path, kind, uid, mode }] of chain.entries()) {
     const isLast = index === chain.length - 1;
     if (kind === 'link') return { message: `${path} is a symbolic link.`, mend: 'Name the real path in the setting.' };
     if (kind !== (isLast ? lastKind : 'directory')) {
-      const wanted = isLast && lastKind === 'other' ? 'a regular file' : 'a directory';
+      const wanted = isLast && lastKind === 'regular' ? 'a regular file' : 'a directory';
       return { message: `${path} is not ${wanted}.`, mend: 'Change the setting that names it.' };
     }
     if (uid !== 0 && !owners.includes(uid)) {

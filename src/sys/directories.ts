@@ -48,7 +48,7 @@ function chain(path: string): readonly DirectoryFacts[] {
 
 function directoryFacts(path: string, handle: Handle): DirectoryFacts {
   const { kind, uid, gid, mode } = factsOf(handle);
-  return { path, kind: kind === 'regular' ? 'other' : kind, uid, gid, mode };
+  return { path, kind, uid, gid, mode };
 }
 
 function openIfThere(directory: Handle, name: string): Handle | null {

@@ -25,7 +25,7 @@ export interface MountTable {
 /** What is known of a directory on the way to a leaf. */
 export interface DirectoryFacts {
   readonly path: string;
-  readonly kind: 'absent' | 'directory' | 'link' | 'other';
+  readonly kind: 'absent' | 'directory' | 'regular' | 'link' | 'other';
   readonly uid: number;
   readonly gid: number;
   /** Permission bits, including sticky. */
