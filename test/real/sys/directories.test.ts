@@ -58,6 +58,13 @@ describe('the state of a leaf', () => {
     expect(directories.leafState(host.base, LEAF)).toBe('mounted');
   });
 
+  it('is `mounted` for a file that is mounted on a file', () => {
+    writeFileSync(leaf, '');
+    writeFileSync(join(host.dir, 'file'), '');
+    execFileSync('mount', ['--bind', join(host.dir, 'file'), leaf]);
+    expect(directories.leafState(host.base, LEAF)).toBe('mounted');
+  });
+
   it('is `link` for a link, dangling or not, and `not-a-directory` for files and FIFOs', () => {
     symlinkSync('/etc', leaf);
     expect(directories.leafState(host.base, LEAF)).toBe('link');

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, fstatSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -99,6 +99,7 @@ describe('what a helper prints', () => {
     expect(text.startsWith('one\ntwo\nxxxx')).toBe(true);
     expect(text.length).toBeLessThanOrEqual(MAX_HELPER_OUTPUT_BYTES);
     expect(text.length).toBeGreaterThan(MAX_HELPER_OUTPUT_BYTES - 8192);
+    expect(fstatSync(output.fd).size).toBe(MAX_HELPER_OUTPUT_BYTES);
   });
 
   it('can be read while a daemon still holds it', async () => {

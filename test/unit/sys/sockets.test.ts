@@ -40,6 +40,22 @@ describe('a listening socket', () => {
     },
   );
 
+  it('is nobody else’s at any moment, whatever the umask', async () => {
+    const before = process.umask(0);
+    const listening = server();
+    let born = 0;
+    listening.once('listening', () => {
+      born = lstatSync(path).mode & 0o777;
+    });
+    try {
+      await listenAt(listening, path, { mode: 0o666, ...self });
+    } finally {
+      process.umask(before);
+    }
+    expect(born).toBe(0o600);
+    expect(lstatSync(path).mode & 0o777).toBe(0o666);
+  });
+
   it('replaces the dead socket of an earlier process', async () => {
     const dead = server();
     await listenAt(dead, path, { mode: 0o600, ...self });
