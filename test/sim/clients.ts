@@ -167,7 +167,8 @@ export class Clients {
       return { kind, volume, consumer, disk, readOnly, deadlineMs };
     }
     const consumer = chance.pick(CONSUMERS);
-    const readOnly = consumer.startsWith('csi');
+    // The same key with other arguments is a conflict, now and then.
+    const readOnly = consumer.startsWith('csi') || (consumer.startsWith('cli') && chance.once(0.2));
     return { kind, volume: chance.pick(this.#volumes), consumer, disk: chance.pick(DISKS), readOnly, deadlineMs };
   }
 

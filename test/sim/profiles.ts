@@ -1,4 +1,4 @@
-// What may go wrong in a run, and how often: five profiles, from nothing at all to everything at once.
+// What may go wrong in a run, and how often: six profiles, from nothing at all to everything at once.
 
 import type { Mood } from './moods.js';
 
@@ -102,5 +102,12 @@ export const PROFILES: readonly Profile[] = [
     badHelpers: 0.15,
     crashAtPoints: 0.01,
     paceMs: 1200,
+  },
+  {
+    name: 'storm',
+    troubles: { ...VOLUME_TROUBLES, ...PROCESS_TROUBLES },
+    badHelpers: 0.3,
+    crashAtPoints: 0.02,
+    paceMs: 350,
   },
 ];

@@ -158,7 +158,8 @@ class Run {
   /** One request in the healthy world, asked again while it is refused for a while. */
   async #ask(key: Key, kind: 'connect' | 'disconnect'): Promise<CallEnd | null> {
     const { truth, clients, scheduler } = this.#world;
-    const last = truth.callsOf(key).findLast((call) => call.end?.how === 'reply') ?? truth.callsOf(key).at(-1)!;
+    const calls = truth.callsOf(key).filter((call) => call.kind === 'connect');
+    const last = calls.findLast((call) => call.end?.how === 'reply') ?? calls.at(-1) ?? truth.callsOf(key).at(-1)!;
     const { volume, disk, consumer, readOnly } = last;
     let end: CallEnd | null = null;
     for (let round = 0; round < 5; round += 1) {

@@ -6,10 +6,14 @@
 // FAIRLEAD_SIM_SEEDS says how many seeds (2000), FAIRLEAD_SIM_FIRST where to begin (1), FAIRLEAD_SIM_PROFILE which profile.
 
 import { describe, expect, it } from 'vitest';
+import { AGENT_POINTS, BROKER_POINTS } from '../../src/core/journal.js';
 import { realOptions } from './makers.js';
 import { simulate, type Result } from './simulate.js';
 
+/** Seeds in one test. */
 const CHUNK = 100;
+/** Seeds after which everything that can be met must have been met. */
+const MANY = 1500;
 const one = process.env['FAIRLEAD_SIM_SEED'];
 const count = Number(process.env['FAIRLEAD_SIM_SEEDS'] ?? 2000);
 const first = Number(process.env['FAIRLEAD_SIM_FIRST'] ?? 1);
@@ -29,12 +33,33 @@ describe.runIf(one !== undefined)('replay', () => {
 });
 
 describe.runIf(one === undefined)('seeds', () => {
+  const met = { reached: new Set<string>(), diedAt: new Set<string>(), ends: new Set<string>() };
   const starts = Array.from({ length: Math.ceil(count / CHUNK) }, (_, chunk) => first + chunk * CHUNK);
   it.each(starts)('from %i on hold', async (start) => {
     for (let seed = start; seed < Math.min(start + CHUNK, first + count); seed += 1) {
       const result = await simulate(seed, options('hash-only'));
       expect(result.violation, tell(result)).toBeNull();
+      for (const point of result.reached.keys()) met.reached.add(point);
+      for (const point of result.diedAt.keys()) met.diedAt.add(point);
+      for (const end of result.ends.keys()) met.ends.add(end);
     }
+  });
+
+  it.runIf(count >= MANY && profile === undefined)('have met every journal point, and a crash at each', () => {
+    const points = [...AGENT_POINTS, ...BROKER_POINTS];
+    expect(points.filter((point) => !met.reached.has(point))).toEqual([]);
+    expect(points.filter((point) => !met.diedAt.has(point))).toEqual([]);
+  });
+
+  it.runIf(count >= MANY && profile === undefined)('have met every outcome, and every way to be refused', () => {
+    const outcomes = ['released', 'still-used', 'busy', 'hung', 'not-connected'];
+    const refusals = ['conflict', 'foreign', 'unhealthy', 'hung', 'deadline-exceeded', 'stuck', 'helper-failed'];
+    const others = ['helper-untrusted', 'unavailable', 'resource-exhausted'];
+    const all = [
+      ...outcomes.map((outcome) => `disconnect ${outcome}`),
+      ...[...refusals, ...others].map((code) => `connect ${code}`),
+    ];
+    expect(all.filter((end) => !met.ends.has(end))).toEqual([]);
   });
 });
 
