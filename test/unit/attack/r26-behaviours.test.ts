@@ -17,7 +17,8 @@ import { leafOf, type Export } from '../../../src/core/volume.js';
 import { KernelUnits } from '../../../src/sys/units.js';
 import { ALICE, Bench, codeOf, HEALTHY, VOLUME } from '../engine/bench.js';
 import { quobyteSettings } from '../backends/settings.js';
-import { exited, VOLUME as MOUNTED, World } from './broker-bench.js';
+import { MOUNTPOINT } from '../broker/fake-machine.js';
+import { exited, World } from './broker-bench.js';
 
 /** One test function of the driver's suite. */
 interface Behaviour {
@@ -139,7 +140,6 @@ const BEHAVIOURS: readonly Behaviour[] = [
     door: 'The whole vector of systemd-run is held in r24-units.test.ts.',
     check: async () => {
       const world = new World();
-      world.directory = 'empty';
       expect(await world.step('mount')).toEqual({ end: 'done', changed: true });
       expect(world.started).toHaveLength(1);
     },
@@ -151,7 +151,6 @@ const BEHAVIOURS: readonly Behaviour[] = [
     differs: 'As a typed error, and what was made for it (the directory too) is gone again.',
     check: async () => {
       const world = new World();
-      world.directory = 'empty';
       world.helper = () => exited(1);
       expect(await world.step('mount')).toMatchObject({ end: 'refused', error: { code: 'helper-failed' } });
       const bench = await engine();
@@ -173,7 +172,9 @@ const BEHAVIOURS: readonly Behaviour[] = [
       const world = new World();
       world.mount();
       expect(await world.step('unmount')).toEqual({ end: 'done', changed: true });
-      expect(world.effects).toEqual(['umount plain']);
+      expect(world.machine.effects.filter((effect) => effect.startsWith('umount'))).toEqual([
+        `umount plain ${MOUNTPOINT}`,
+      ]);
     },
   },
   {
@@ -184,11 +185,11 @@ const BEHAVIOURS: readonly Behaviour[] = [
       const world = new World({ unmountHelper: '/usr/bin/umount.quobyte' });
       world.mount();
       world.helper = () => {
-        world.mounts = [];
+        world.unmount();
         return exited(0);
       };
       expect(await world.step('unmount')).toEqual({ end: 'done', changed: true });
-      expect(world.started).toMatchObject([{ args: [`/var/lib/fairlead/mnt/quobyte/${MOUNTED.leaf}`] }]);
+      expect(world.started).toMatchObject([{ args: [MOUNTPOINT] }]);
     },
   },
   {
@@ -269,7 +270,7 @@ const BEHAVIOURS: readonly Behaviour[] = [
       const world = new World();
       world.mount({ source: 'foreign', fsType: 'ext4' });
       expect(await world.step('mount')).toMatchObject({ end: 'refused', error: { code: 'foreign' } });
-      expect(world.effects).toEqual([]);
+      expect(world.machine.effects).toEqual([]);
     },
   },
   {

@@ -388,8 +388,14 @@ describe('a mount helper', () => {
     const world = bench({ backends: { ...SETTINGS.backends, quobyte: { ...quobyte, clientConfig: '/etc/q.cfg' } } });
     world.machine.leaves.set(MOUNTPOINT, 'empty');
     const chain = soundChain('/etc/q.cfg');
-    for (const over of [{ mode: 0o666 }, { uid: 5 }, { kind: 'link' as const }, { kind: 'absent' as const }]) {
-      const last = { ...chain[2], kind: 'other', mode: 0o600, uid: 0, gid: 0, path: '/etc/q.cfg', ...over } as const;
+    for (const over of [
+      { mode: 0o666 },
+      { uid: 5 },
+      { kind: 'link' },
+      { kind: 'absent' },
+      { kind: 'other' },
+    ] as const) {
+      const last = { ...chain[2], kind: 'regular', mode: 0o600, uid: 0, gid: 0, path: '/etc/q.cfg', ...over } as const;
       world.machine.chains.set('/etc/q.cfg', [...chain.slice(0, 2), last]);
       const end = await run(world, 'mount');
       expect(end).toMatchObject(refusal('helper-untrusted'));
