@@ -1,7 +1,7 @@
 // Reconciliation at start: what the ledger remembers meets what the world shows, leaf by leaf, each under its lock. What
 // was open is settled first, then put in order like any other.
 
-import { FairleadError } from '../core/errors.js';
+import { errorBody, errorFromBody } from '../core/errors.js';
 import { RETRY_FIRST_MS, RETRY_LAST_MS } from '../core/limits.js';
 import type { Inventory } from '../core/broker-api.js';
 import type { LedgerSnapshot } from '../core/records.js';
@@ -89,13 +89,11 @@ export class Reconciler {
     for (let pause = RETRY_FIRST_MS; ; pause = Math.min(pause * 2, RETRY_LAST_MS)) {
       context.checkRunning();
       try {
-        const inventory = await context.ports.broker.inventory(INVENTORY_BUDGET_MS);
-        for (const leaf of open) context.clearStuck(leaf);
-        return inventory;
+        return await context.ports.broker.inventory(INVENTORY_BUDGET_MS);
       } catch (error) {
-        if (!(error instanceof FairleadError)) throw error;
-        context.ports.log.warn('waiting-for-the-broker', { code: error.code });
-        for (const leaf of open) context.setStuck(leaf, error);
+        context.ports.log.warn('waiting-for-the-broker', { error });
+        // Whatever it was: what is open stays locked until it is known that nothing acts there.
+        for (const leaf of open) context.setStuck(leaf, errorFromBody(errorBody(error)));
       }
       await context.pause(pause);
     }
@@ -124,8 +122,7 @@ export class Reconciler {
       const volume = settings.parseVolume(url);
       return volume.leaf === leaf ? volume : null;
     } catch (error) {
-      if (!(error instanceof FairleadError)) throw error;
-      log.warn('item-not-read', { leaf, code: error.code });
+      log.warn('item-not-read', { leaf, error });
       return null;
     }
   }
