@@ -10,6 +10,7 @@ import {
   codeOf,
   cutOff,
   DEAD,
+  DISK,
   diskFull,
   ending,
   gate,
@@ -127,7 +128,7 @@ describe('the order of what is written and what is done', () => {
     const bench = new Bench();
     await bench.start();
     bench.at(VOLUME).disk = 'link';
-    const connect = bench.connect(VOLUME, ALICE, { disk: 'disk' as never });
+    const connect = bench.connect(VOLUME, ALICE, { disk: DISK });
     await quiet();
     expect(codeOf(connect)).toBe('foreign');
     expect(bench.effects()).toEqual([...MOUNTING, ...RELEASING]);
@@ -198,6 +199,21 @@ describe('the order of what is written and what is done', () => {
     await bench.clock.pass(1000);
     expect(bench.effects()).toEqual(RELEASING);
     expect(await bench.engine.liftHold(VOLUME.leaf, context)).toEqual({ lifted: false });
+  });
+});
+
+describe('the lifting of a hold', () => {
+  it('takes nothing from those who are attached', async () => {
+    const bench = new Bench();
+    bench.mounted(VOLUME);
+    await bench.start();
+    await bench.connect().promise;
+    bench.effects();
+    const context = { deadlineMs: 1000, signal: new AbortController().signal };
+    await bench.engine.liftHold(VOLUME.leaf, context);
+    await bench.clock.pass(60_000);
+    expect(bench.effects()).toEqual(['commit lift-hold']);
+    expect((await bench.disconnect().promise).outcome).toBe('released');
   });
 });
 
@@ -320,6 +336,13 @@ describe('a step whose end is unknown', () => {
       expect(bench.durable.leaves().size).toBe(0);
     },
   );
+
+  it.each(['unmount', 'remove-leaf'] as const)('%s of a disconnect that never happened is done again', async (kind) => {
+    const bench = await attachedBench();
+    bench.once(`step ${kind}`, () => ending('unknown', 'unavailable'));
+    expect((await bench.disconnect().promise).outcome).toBe('released');
+    expect([bench.at(VOLUME).directory, bench.durable.leaves().size]).toEqual(['absent', 0]);
+  });
 
   it('because it hangs is answered at once as hung, and worked off behind the answer', async () => {
     const bench = await attachedBench();

@@ -8,6 +8,7 @@ import {
   BOB,
   codeOf,
   DEAD,
+  DISK,
   diskFull,
   ending,
   gate,
@@ -158,6 +159,16 @@ describe('a deadline', () => {
     expect(bench.effects()).toEqual([]);
   });
 
+  it('that passes while a failure is being cleaned up after is answered with that failure', async () => {
+    const bench = await started();
+    bench.once('step mount', () => ending('refused', 'helper-failed'));
+    bench.once('observe', (proceed) => proceed());
+    bench.once('observe', hanging);
+    const connect = bench.connect(VOLUME, ALICE, { deadlineMs: 1000 });
+    await bench.clock.pass(2000);
+    expect(codeOf(connect)).toBe('helper-failed');
+  });
+
   it('of a disconnect is kept though the unmount hangs; the unmount goes on', async () => {
     const bench = await withAlice();
     const unmount = holdUp(bench, 'step unmount');
@@ -261,10 +272,26 @@ describe('the end of the engine', () => {
     bench.at(VOLUME).busy = true;
     await bench.disconnect().promise;
     await bench.engine.stop();
+    await quiet();
+    expect([bench.clock.sleeping, bench.listeners.size]).toEqual([0, 0]);
     bench.at(VOLUME).busy = false;
     bench.effects();
     await bench.clock.pass(120_000);
     expect(bench.effects()).toEqual([]);
+  });
+
+  it('ends the background work that was at it just then', async () => {
+    const bench = await withAlice();
+    bench.at(VOLUME).busy = true;
+    await bench.disconnect().promise;
+    const unmount = holdUp(bench, 'step unmount');
+    await bench.clock.pass(500);
+    const stopped = watch(bench.engine.stop());
+    await quiet();
+    expect(stopped.state).toBe('open');
+    unmount.open();
+    await quiet();
+    expect(stopped.state).toBe('kept');
     expect([bench.clock.sleeping, bench.listeners.size]).toEqual([0, 0]);
   });
 });
@@ -328,6 +355,21 @@ describe('a disconnect', () => {
     expect(bench.durable.leaves().size).toBe(0);
   });
 
+  it('that finds the mount busy again and again leaves one attempt at a time behind it, each time', async () => {
+    const bench = await withAlice();
+    for (let round = 0; round < 2; round++) {
+      bench.at(VOLUME).busy = true;
+      for (let index = 0; index < 3; index++) await bench.disconnect().promise;
+      bench.effects();
+      await bench.clock.pass(500);
+      expect(bench.effects().filter((event) => event === 'step unmount')).toHaveLength(1);
+      bench.at(VOLUME).busy = false;
+      await bench.clock.pass(60_000);
+      nothingIsLeft(bench);
+      await bench.connect().promise;
+    }
+  });
+
   it('leaves a stranger above the mount alone, and is done when it has gone', async () => {
     const bench = await withAlice();
     bench.at(VOLUME).mounts.push(mountOf({ recognised: false }));
@@ -371,6 +413,17 @@ describe('a connect', () => {
     await quiet();
     expect(codeOf(nothing)).toBe('unhealthy');
     expect(bench.at(liar).directory).toBe('absent');
+  });
+
+  it('whose undoing finds the mount busy leaves it to the caretaker', async () => {
+    const bench = await started();
+    Object.assign(bench.at(VOLUME), { disk: 'other', busy: true });
+    const connect = bench.connect(VOLUME, ALICE, { disk: DISK });
+    await quiet();
+    expect([codeOf(connect), bench.engine.list().mounts[0]?.state]).toEqual(['foreign', 'releasing']);
+    bench.at(VOLUME).busy = false;
+    await bench.clock.pass(1000);
+    nothingIsLeft(bench);
   });
 
   it('that only hardened a mount of somebody else keeps it, with a hold, when it fails', async () => {

@@ -1,17 +1,22 @@
 // What a start makes of what it finds.
 
 import { describe, expect, it } from 'vitest';
+import { FairleadError } from '../../../src/core/errors.js';
 import type { Consumer } from '../../../src/core/names.js';
 import type { InventoryItem } from '../../../src/core/observation.js';
 import {
   ALICE,
   attached,
   Bench,
+  BOB,
   codeOf,
   cutOff,
+  DEAD,
   diskFull,
   ending,
+  gate,
   hanging,
+  HEALTHY,
   held,
   mountOf,
   recorded,
@@ -131,6 +136,59 @@ describe('a start', () => {
     expect(bench.durable.operations.size).toBe(0);
   });
 
+  it('replaces a mount in use that has died meanwhile', async () => {
+    const bench = new Bench();
+    bench.remember(recorded('mounted'), attached());
+    bench.mounted(VOLUME, { judgement: DEAD });
+    await bench.start();
+    expect(bench.effects()).toContain('step detach-dead');
+    expect([bench.at(VOLUME).judgement, bench.at(VOLUME).mounts]).toEqual([HEALTHY, [mountOf()]]);
+  });
+
+  it('finds a recovery done that was cut off before its end was written, and closes it', async () => {
+    const bench = new Bench();
+    bench.remember(recorded('mounted'), attached(), cutOff('recover', ['mount', 'harden'], true));
+    bench.mounted(VOLUME);
+    await bench.start();
+    expect(bench.effects()).toEqual(['commit close-operation']);
+  });
+
+  it('remembers that a mount in use was seen in this boot', async () => {
+    const bench = new Bench();
+    bench.remember(recorded('mounted', 'boot-0'), attached());
+    bench.mounted(VOLUME);
+    await bench.start();
+    expect(bench.effects()).toEqual(['commit put-mount:mounted']);
+    expect(bench.durable.mounts.get(VOLUME.leaf)?.bootId).toBe('boot-1');
+  });
+
+  it('mounts again what is used read-only though it cannot be written', async () => {
+    const bench = new Bench();
+    const [readOnly] = [attached()].map((change) =>
+      change.kind === 'put-attachment' ? { ...change, attachment: { ...change.attachment, readOnly: true } } : change,
+    );
+    bench.remember(recorded('mounted', 'boot-0'), readOnly!);
+    bench.once('step mount', async (proceed) => {
+      const end = await proceed();
+      bench.at(VOLUME).judgement = { verdict: 'read-only', reason: 'It cannot be written.', dead: false };
+      return end;
+    });
+    await bench.start();
+    expect(bench.at(VOLUME).mounts).toEqual([mountOf()]);
+    expect(bench.durable.operations.size).toBe(0);
+  });
+
+  it('removes no directory of which nothing is recorded', async () => {
+    const bench = new Bench();
+    bench.mounted(VOLUME);
+    bench.once('observe', (proceed) => {
+      bench.at(VOLUME).mounts = [];
+      return proceed();
+    });
+    await bench.start();
+    expect(bench.effects()).toEqual([]);
+  });
+
   it('says that somebody took a mount away, or mounts it again, as the policy says', async () => {
     for (const [onVanish, state] of [
       ['report', 'vanished'],
@@ -207,6 +265,71 @@ describe('a start', () => {
     bench.remember(recorded('mounted'), attached(), cutOff('recover', ['mount'], true));
     bench.mounted(VOLUME);
     await bench.start();
+    expect(bench.events.filter((event) => event === 'observe')).toHaveLength(1);
+  });
+
+  it('shows no directory as a stranger, and leaves no timer behind', async () => {
+    const bench = new Bench();
+    bench.at(volumeOf('vol1')).directory = 'empty';
+    bench.mounted(VOLUME);
+    await bench.start();
+    expect(bench.engine.list().mounts).toHaveLength(1);
+    expect(bench.clock.sleeping).toBe(0);
+  });
+
+  it('tries again when the inventory fails in a way nobody foresaw, and frees no open leaf meanwhile', async () => {
+    const bench = new Bench();
+    bench.remember(recorded('mounting'), cutOff('connect', ['mount', 'harden'], true));
+    bench.once('inventory', () => Promise.reject(new RangeError('unforeseen')));
+    await bench.start();
+    const connect = bench.connect();
+    await quiet();
+    expect([codeOf(connect), bench.engine.list().mounts[0]?.state]).toEqual(['internal', 'stuck']);
+    await bench.clock.pass(1000);
+    expect(bench.engine.list()).toMatchObject({ state: 'ready', mounts: [] });
+  });
+
+  it('that is stopped during its inventory lets whoever waits for an open leaf go', async () => {
+    const bench = new Bench();
+    bench.remember(recorded('mounting'), cutOff('connect', ['mount', 'harden'], true));
+    const inventory = gate();
+    bench.once('inventory', async () => {
+      await inventory.opened;
+      throw new FairleadError('unavailable', 'The broker died.');
+    });
+    await bench.start();
+    const patient = bench.engine.stop();
+    inventory.open();
+    await patient;
+    await quiet();
+    const connect = bench.connect();
+    await quiet();
+    expect(codeOf(connect)).toBe('unavailable');
+    expect(bench.effects()).toEqual([]);
+  });
+
+  it('that is stopped puts no leaf in order that it waited for', async () => {
+    const bench = new Bench();
+    bench.remember(recorded('mounted'), attached());
+    bench.mounted(VOLUME);
+    const [inventory, look] = [gate(), gate()];
+    bench.once('inventory', async (proceed) => {
+      await inventory.opened;
+      return proceed();
+    });
+    bench.once('observe', async (proceed) => {
+      await look.opened;
+      return proceed();
+    });
+    await bench.start();
+    bench.connect(VOLUME, BOB);
+    await quiet();
+    inventory.open();
+    await quiet();
+    const stopped = bench.engine.stop();
+    look.open();
+    await stopped;
+    await quiet();
     expect(bench.events.filter((event) => event === 'observe')).toHaveLength(1);
   });
 
