@@ -5,7 +5,7 @@ import { realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ERROR_CODES, errorBody, errorFromBody, FairleadError, type ErrorBody } from '../core/errors.js';
-import { escapeForLog } from '../core/text.js';
+import { showEscaped } from '../core/text.js';
 import { VERSION } from '../core/version.js';
 import { readArguments, type Said } from './arguments.js';
 import { ask } from './ask.js';
@@ -107,7 +107,7 @@ function errorText({ code, message, field, leaf, helperOutput }: ErrorBody): str
   ];
   return lines
     .flatMap((line) => line.split('\n'))
-    .map((line, index) => `${index === 0 ? 'fairlead: ' : ''}${escapeForLog(line)}`)
+    .map((line, index) => `${index === 0 ? 'fairlead: ' : ''}${showEscaped(line)}`)
     .join('\n');
 }
 

@@ -67,6 +67,11 @@ export function escapeForLog(text: string): string {
   return text.replaceAll('\\', '\\\\').replace(FORBIDDEN_ALL, escapeCharacter);
 }
 
+/** Text that was escaped where it was made, for a terminal: as it is, unless somebody left out the escaping. */
+export function showEscaped(text: string): string {
+  return hasForbidden(text) ? escapeForLog(text) : text;
+}
+
 function escapeCharacter(character: string): string {
   switch (character) {
     case '\n':

@@ -1,10 +1,13 @@
 // The engine: the pipeline from a typed request to a true answer. Doors call this; it sees the world through its ports.
 
-import type { ListReply, Engine, ValidateReply } from '../core/requests.js';
+import type { Consumer } from '../core/names.js';
+import type { ConnectReply, DisconnectReply, Engine, ListReply, ValidateReply } from '../core/requests.js';
+import type { Volume } from '../core/volume.js';
 import { Caretaker } from './caretaker.js';
 import { connect, planOnly } from './connect.js';
 import { Context, verdictOf } from './context.js';
 import { disconnect, liftHold } from './disconnect.js';
+import { examine } from './examine.js';
 import { list } from './list.js';
 import type { EnginePorts } from './ports.js';
 import { Reconciler } from './reconciler.js';
@@ -31,12 +34,14 @@ export function createEngine(ports: EnginePorts): RunningEngine {
       context.stopping.abort();
       await context.drain(STOP_MS);
     },
-    connect: (request, requestContext) => connect(context, caretaker, request, requestContext),
+    connect: (request, requestContext) =>
+      logged(ports, 'connect', request, connect(context, caretaker, request, requestContext)),
     planConnect: (request, requestContext) => planOnly(context, request, requestContext),
-    disconnect: (request, requestContext) => disconnect(context, caretaker, request, requestContext),
+    disconnect: (request, requestContext) =>
+      logged(ports, 'disconnect', request, disconnect(context, caretaker, request, requestContext)),
     liftHold: (leaf, requestContext) => liftHold(context, caretaker, leaf, requestContext),
     list: (): ListReply => list(context, reconciler.setAside, reconciler.done),
-    examine: ({ deadlineMs }) => ports.broker.examine(deadlineMs),
+    examine: (requestContext) => examine(context, reconciler.setAside, requestContext),
     validate: async (volume, { deadlineMs }): Promise<ValidateReply> => {
       context.checkRunning();
       ports.settings.authorise(volume);
@@ -50,6 +55,27 @@ export function createEngine(ports: EnginePorts): RunningEngine {
       };
     },
   };
+}
+
+/** One line for each request that may change something: who, where, and how it ended. */
+async function logged<Reply extends ConnectReply | DisconnectReply>(
+  { log }: EnginePorts,
+  event: 'connect' | 'disconnect',
+  { volume: { leaf }, consumer }: { readonly volume: Volume; readonly consumer: Consumer },
+  work: Promise<Reply>,
+): Promise<Reply> {
+  try {
+    const reply = await work;
+    log.info(event, {
+      leaf,
+      consumer,
+      ...('outcome' in reply ? { outcome: reply.outcome } : { changed: reply.changed }),
+    });
+    return reply;
+  } catch (error) {
+    log.warn(`${event}-failed`, { leaf, consumer, error });
+    throw error;
+  }
 }
 
 /** Reasons where the mount table alone decides. */

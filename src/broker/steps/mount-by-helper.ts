@@ -146,7 +146,9 @@ function failure({ place }: Attempt, ended: HelperEnd, helperOutput: string): St
 
 /** What the helper said, fit to be shown. */
 function outputOf({ place }: Attempt, ended: HelperEnd): string {
-  return ended.end === 'not-started' ? '' : redact(ended.output, [...namesOf(place.volume), place.mountpoint]);
+  return ended.end === 'not-started'
+    ? ''
+    : redact(ended.output.trimEnd(), [...namesOf(place.volume), place.mountpoint]);
 }
 
 /**

@@ -1,0 +1,76 @@
+// What `doctor` says of the volumes, beside what the broker finds on the host: everything that somebody should look at,
+// from the records and from what was last seen, with the command that helps.
+
+import { FairleadError } from '../core/errors.js';
+import type { Finding } from '../core/broker-api.js';
+import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
+import type { SetAsideRecord } from '../core/records.js';
+import type { Context } from './context.js';
+import { list } from './list.js';
+
+/** The findings of host and volumes together. Without a broker that itself is a finding, not a failure. */
+export async function examine(
+  context: Context,
+  setAside: readonly SetAsideRecord[],
+  { deadlineMs }: RequestContext,
+): Promise<readonly Finding[]> {
+  const seen = list(context, setAside, true);
+  const own = [...seen.mounts.flatMap(findingsOf), ...setAsideFindings(seen)];
+  try {
+    return [...(await context.ports.broker.examine(deadlineMs)), ...own];
+  } catch (error) {
+    if (!(error instanceof FairleadError)) throw error;
+    const message = `The broker does not answer: ${error.message}`;
+    const mend = 'fairlead up restarts it; if it does not, look at its log lines.';
+    return [{ subject: 'broker', severity: 'error', message, mend }, ...own];
+  }
+}
+
+function findingsOf(mount: ListedMount): readonly Finding[] {
+  const subject = `mount ${mount.leaf}`;
+  const found: Finding[] = [];
+  const add = (severity: Finding['severity'], message: string, mend: string): void => {
+    found.push({ subject, severity, message, mend });
+  };
+  switch (mount.state) {
+    case 'stuck':
+      add(
+        'error',
+        'An operation cannot go on: something may still act on the leaf.',
+        'It is worked off; look at the storage service.',
+      );
+      break;
+    case 'vanished':
+      add('error', 'It has users and somebody else has unmounted it.', 'Connect it again, by any of its users.');
+      break;
+    case 'foreign':
+      add('warning', 'A mount that is not ours lies under the mount base.', `umount ${mount.mountpoint}`);
+      break;
+    case 'releasing':
+      add('warning', 'Nobody uses it any more, and it cannot be unmounted yet.', `fuser -vm ${mount.mountpoint}`);
+      break;
+    case 'mounting':
+    case 'mounted':
+      break;
+  }
+  if (mount.verdict !== null && !['healthy', 'absent', 'foreign'].includes(mount.verdict)) {
+    add('error', `When it was last looked at it was ${mount.verdict}.`, `fairlead validate ${mount.url ?? 'URL'}`);
+  }
+  if (mount.hold !== null) {
+    add('warning', 'It was found without a record and is kept by a hold.', `fairlead lift-hold ${mount.leaf}`);
+  }
+  if (mount.needsRestart.length > 0) {
+    const who = mount.needsRestart.map(({ pid, command }) => `${command} (pid ${pid})`).join(', ');
+    add('warning', 'It died and was mounted again; some processes still hold the dead mount.', `Restart ${who}.`);
+  }
+  return found;
+}
+
+function setAsideFindings({ setAside }: ListReply): readonly Finding[] {
+  return setAside.map(({ table, key, reason }) => ({
+    subject: `ledger ${table} ${key}`,
+    severity: 'warning',
+    message: `A record could not be read back: ${reason}`,
+    mend: 'Its mounts are kept by holds; lift them when nobody uses them.',
+  }));
+}
