@@ -339,7 +339,7 @@ describe('a step whose end is unknown', () => {
 
   it.each(['unmount', 'remove-leaf'] as const)('%s of a disconnect that never happened is done again', async (kind) => {
     const bench = await attachedBench();
-    bench.once(`step ${kind}`, () => ending('unknown', 'unavailable'));
+    for (let index = 0; index < 2; index++) bench.once(`step ${kind}`, () => ending('unknown', 'unavailable'));
     expect((await bench.disconnect().promise).outcome).toBe('released');
     expect([bench.at(VOLUME).directory, bench.durable.leaves().size]).toEqual(['absent', 0]);
   });

@@ -295,7 +295,7 @@ describe('a start', () => {
     const inventory = gate();
     bench.once('inventory', async () => {
       await inventory.opened;
-      throw new FairleadError('unavailable', 'The broker died.');
+      throw new FairleadError('deadline-exceeded', 'The broker was late.');
     });
     await bench.start();
     const patient = bench.engine.stop();
