@@ -70,6 +70,18 @@ describe('frames', () => {
     );
   });
 
+  it.each([
+    ['a byte that is no UTF-8', [0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d]],
+    ['an overlong slash', [0x22, 0xc0, 0xaf, 0x22]],
+    ['half of a surrogate pair', [0x22, 0xed, 0xa0, 0x80, 0x22]],
+    ['a byte order mark', [0xef, 0xbb, 0xbf, 0x7b, 0x7d]],
+  ])('with %s break the connection', (_, body) => {
+    expect(decode(framed(Uint8Array.from(body)), [])).toMatchObject({
+      values: [],
+      broken: expect.any(String) as string,
+    });
+  });
+
   it('of a forbidden length break the connection before their body comes', () => {
     const lengths = fc.oneof(
       fc.integer({ min: 0, max: 1 }),

@@ -27,7 +27,7 @@ describe('probes of one volume', () => {
     const { machine, prober } = world();
     machine.answer = () => 'hang';
     const first = prober.probe(target(), 'read-only');
-    const later = [1, 2, 3].map(() => prober.probe(target(), 'read-write'));
+    const later = (['read-only', 'read-write', 'read-only'] as const).map((access) => prober.probe(target(), access));
     expect(posted(machine)).toBe(1);
     const [child] = machine.children;
     child?.reply(child.posted[0]?.id ?? 0, failing('EIO'));

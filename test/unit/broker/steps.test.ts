@@ -160,7 +160,6 @@ describe('steps out of order, and steps on what is not ours', () => {
 describe('a lazy detach needs a proof of death', () => {
   it.each([
     ['healthy', healthy(), 'permission-denied'],
-    ['ESTALE', failing('ESTALE'), 'permission-denied'],
     ['EIO', failing('EIO'), 'permission-denied'],
     ['EACCES', failing('EACCES'), 'permission-denied'],
     ['ETIMEDOUT', failing('ETIMEDOUT'), 'permission-denied'],
@@ -180,6 +179,15 @@ describe('a lazy detach needs a proof of death', () => {
     world.machine.answer = (job) => (job.kind === 'probe' ? failing('ENOTCONN') : unmounts(job));
     expect(await run(world, 'detach-dead')).toEqual({ end: 'done', changed: true });
     expect(world.machine.effects).toEqual(['probe', `umount detach ${MOUNTPOINT}`, `kill ${UNIT}`]);
+  });
+
+  it('ESTALE permits a plain unmount, and no lazy one', async () => {
+    const world = bench();
+    world.machine.mountsNow = [entry()];
+    const unmounts = world.machine.answer;
+    world.machine.answer = (job) => (job.kind === 'probe' ? failing('ESTALE') : unmounts(job));
+    expect(await run(world, 'detach-dead')).toEqual({ end: 'done', changed: true });
+    expect(world.machine.effects).toEqual(['probe', `umount plain ${MOUNTPOINT}`, `kill ${UNIT}`]);
   });
 
   it('a mount that was replaced while the dead one was probed is not detached', async () => {
