@@ -119,15 +119,18 @@ export function requireEmptyLeaf(place: Place, directory: LeafState): void {
   }
 }
 
-/** Refuses a lazy detach of anything that is not proven dead by its connection being gone. */
-export function requireDead(place: Place, judgement: Judgement): void {
-  if (judgement.dead && judgement.errno === 'ENOTCONN') return;
+/**
+ * How a dead mount may be taken away from under its users: lazily only if its connection is gone (ENOTCONN), plainly if
+ * its server disowns it. Refuses anything that is not proven dead.
+ */
+export function requireDead(place: Place, judgement: Judgement): 'plain' | 'detach' {
+  if (judgement.dead) return judgement.errno === 'ENOTCONN' ? 'detach' : 'plain';
   if (judgement.verdict === 'hung') {
     throw new FairleadError('hung', 'The mount does not answer; hung is not dead, so it is not detached.', {
       leaf: place.volume.leaf,
     });
   }
-  throw new FairleadError('permission-denied', 'The mount is not proven dead (ENOTCONN), so it is not detached.', {
+  throw new FairleadError('permission-denied', 'The mount is not proven dead, so it is not taken away.', {
     leaf: place.volume.leaf,
   });
 }

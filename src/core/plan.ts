@@ -48,10 +48,9 @@ export function planConnect(observation: Observation, access: Access): ConnectPl
     return refuse('unavailable', observation, 'The mount could not be probed in time. Try again.');
   }
   if (judgement.dead) {
-    const away: StepKind = judgement.errno === 'ENOTCONN' ? 'detach-dead' : 'unmount';
     // What lies below is looked at before anything is mounted on top of it.
     const below = observation.mounts.length > 1;
-    return { kind: 'recover', steps: below ? steps(away) : steps(away, 'mount', 'harden') };
+    return { kind: 'recover', steps: below ? steps('detach-dead') : steps('detach-dead', 'mount', 'harden') };
   }
   const unusable = refusalOf(judgement, observation, access);
   if (unusable !== null) return { kind: 'refuse', error: unusable };

@@ -8,7 +8,8 @@ import type { ErrorBody } from './errors.js';
  * - `mount`: start the mount helper (or bind, for a local volume) and wait until the mount is seen in the table.
  * - `harden`: set nosuid, nodev, noexec, nosymfollow and see them in the table.
  * - `unmount`: umount2 with UMOUNT_NOFOLLOW, topmost mount of the leaf, only if it is recognised.
- * - `detach-dead`: MNT_DETACH, only after the broker itself has proven the mount dead.
+ * - `detach-dead`: takes a mount away from under its users, only after the broker itself has proven it dead a moment ago:
+ *   by MNT_DETACH if its connection is gone (ENOTCONN), by a plain umount2 if its server disowns it (ESTALE).
  * - `remove-leaf`: rmdir of the empty leaf.
  */
 export const STEP_KINDS = ['make-leaf', 'mount', 'harden', 'unmount', 'detach-dead', 'remove-leaf'] as const;

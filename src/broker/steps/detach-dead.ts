@@ -1,5 +1,6 @@
-// The `detach-dead` step: MNT_DETACH, the only place where it is used, and only after the broker's own probe, begun
-// after the request arrived, was answered ENOTCONN: the mount's connection is gone and no server can ever answer again.
+// The `detach-dead` step: takes a mount away from under its users, after the broker's own probe, begun after the request
+// arrived, has proven it dead. MNT_DETACH is used here and nowhere else, and only if the answer was ENOTCONN: the
+// connection is gone and no server can ever answer again. A mount that its server disowns (ESTALE) is unmounted plainly.
 
 import { KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import { LATE, within } from '../deadline.js';
@@ -21,7 +22,7 @@ export const detachDead: Executor = async ({ context, place, deadline, begin }) 
   const probing = prober.probe(place.target(mount.entry.dev), 'read-only');
   const facts = await within(machine.clock, probing, deadline.before(KILL_GRACE_MS));
   if (facts === LATE) return refused(place, 'deadline-exceeded', 'The mount was not probed in time. Try again.');
-  requireDead(place, place.judge(facts, 'read-only'));
+  const mode = requireDead(place, place.judge(facts, 'read-only'));
   if (!stillOnTop(context, place, mount)) {
     return refused(place, 'unavailable', 'The mount changed while it was probed. Observe it, then try again.');
   }
@@ -29,10 +30,13 @@ export const detachDead: Executor = async ({ context, place, deadline, begin }) 
     return refused(place, 'deadline-exceeded', 'There was no time left to detach the mount. Try again.');
   }
   begin();
-  const working = prober.unmount(place.base, place.volume.leaf, 'detach');
+  const working = prober.unmount(place.base, place.volume.leaf, mode);
   const end = await within(machine.clock, working, deadline.before(KILL_GRACE_MS));
   if (end === LATE) {
     return unknown(place, 'hung', 'The detach was not answered in time and may still happen. It is worked off.');
+  }
+  if (end.end === 'answered' && end.errno === 'EBUSY') {
+    return refused(place, 'busy', 'Processes use the mount that its server disowns. End them, then try again.');
   }
   if (stillThere(context, place, mount)) {
     return refused(place, 'unavailable', 'The kernel did not detach the dead mount. Try again.');

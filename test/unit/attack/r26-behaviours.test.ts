@@ -15,7 +15,7 @@ import type { MountEntry } from '../../../src/core/mountinfo.js';
 import type { Judgement, ProbeFacts } from '../../../src/core/verdict.js';
 import { leafOf, type Export } from '../../../src/core/volume.js';
 import { KernelUnits } from '../../../src/sys/units.js';
-import { ALICE, Bench, codeOf, HEALTHY, VOLUME } from '../engine/bench.js';
+import { ALICE, Bench, codeOf, DEAD, HEALTHY, VOLUME } from '../engine/bench.js';
 import { quobyteSettings } from '../backends/settings.js';
 import { MOUNTPOINT } from '../broker/fake-machine.js';
 import { exited, World } from './broker-bench.js';
@@ -36,7 +36,6 @@ interface Behaviour {
 const EXPORT = '192.168.1.1/volume-00001';
 const NAME = 'volume-00000001';
 const quobyte = backendOf('quobyte');
-const STALE: Judgement = { verdict: 'stale', reason: 'The server disowns it.', dead: true, errno: 'ESTALE' };
 
 /** How helpers are started, asked twice, where systemctl says this; and how often it was asked. */
 async function detected(state: string | null): Promise<readonly [string, string, number]> {
@@ -287,14 +286,15 @@ const BEHAVIOURS: readonly Behaviour[] = [
   {
     number: 17,
     cases: 1,
-    what: 'a stale mount is unmounted once and mounted once, and the disk lies at base, digest and name',
-    differs: 'Connect resolves only after the second validation has passed.',
+    what: 'a dead mount is taken away once and mounted once, and the disk lies at base, digest and name',
+    differs:
+      'Only what is proven dead is taken away, and connect resolves only after the second validation has passed.',
     door: 'connect_volume(connection_info, instance) itself.',
     check: async () => {
       const bench = await engine();
-      bench.mounted(VOLUME, { judgement: STALE });
+      bench.mounted(VOLUME, { judgement: DEAD });
       const { path } = await bench.connect(VOLUME, ALICE, { disk: parseDiskName(NAME, 'disk') }).promise;
-      expect(steps(bench)).toEqual(['step unmount', 'step mount', 'step harden']);
+      expect(steps(bench)).toEqual(['step detach-dead', 'step mount', 'step harden']);
       expect(path).toBe(`/mnt/${VOLUME.leaf}/${NAME}`);
       expect(diskPathOf('/base', leafOf(EXPORT as Export), parseDiskName(NAME, 'disk'))).toBe(
         `/base/c94ed34ada0acf45c1213beb1fc52ce6/${NAME}`,

@@ -99,9 +99,9 @@ describe('a connect', () => {
     expect(kindsOf(planConnect({ ...starting, unit: 'serving' }, 'read-write'))).toBe('ready');
   });
 
-  it('detaches lazily only what has lost its connection, and unmounts what its server disowns', () => {
+  it('takes away what is proven dead by the step that proves it again', () => {
     expect(kindsOf(planConnect(seen([ours], notConnected), 'read-write'))).toEqual(['detach-dead', 'mount', 'harden']);
-    expect(kindsOf(planConnect(seen([ours], disowned), 'read-write'))).toEqual(['unmount', 'mount', 'harden']);
+    expect(kindsOf(planConnect(seen([ours], disowned), 'read-write'))).toEqual(['detach-dead', 'mount', 'harden']);
   });
 
   it('takes nothing away that is not proven dead', () => {
@@ -118,7 +118,7 @@ describe('a connect', () => {
 
   it('looks again below a dead mount before it mounts anything', () => {
     expect(kindsOf(planConnect(seen([foreign, ours], notConnected), 'read-write'))).toEqual(['detach-dead']);
-    expect(kindsOf(planConnect(seen([ours, ours], disowned), 'read-write'))).toEqual(['unmount']);
+    expect(kindsOf(planConnect(seen([ours, ours], disowned), 'read-write'))).toEqual(['detach-dead']);
   });
 });
 
