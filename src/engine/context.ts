@@ -34,6 +34,7 @@ export class Context {
   async observe(volume: Volume, probe: Access | null, budgetMs: number): Promise<Observation> {
     const observation = await this.ports.broker.observe(volume, { probe, budgetMs });
     this.note(observation);
+    this.#noteStranger(volume, observation);
     return observation;
   }
 
@@ -46,6 +47,13 @@ export class Context {
       this.ports.log.warn('holders-unknown', { leaf: volume.leaf, code: error.code });
       return [];
     }
+  }
+
+  /** Remembers what is mounted at a leaf and is not ours; shown by `ls` where nothing is recorded. */
+  #noteStranger({ leaf, backend }: Volume, { mounts, mountpoint }: Observation): void {
+    const { strangers } = this.state;
+    if (mounts.at(-1)?.recognised === false) strangers.set(leaf, { leaf, backend, mountpoint });
+    else strangers.delete(leaf);
   }
 
   /** Remembers what was seen, for `ls`. */

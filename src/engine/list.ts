@@ -9,7 +9,8 @@ import type { Leaf } from '../core/volume.js';
 export function list(context: Context, setAside: LedgerSnapshot['setAside'], reconciled: boolean): ListReply {
   const { state, ports } = context;
   const mounts = [...state.mounts.keys()].map((leaf) => listed(context, leaf));
-  const strangers = [...state.strangers.values()].map((stranger): ListedMount => ({
+  const unrecorded = [...state.strangers.values()].filter(({ leaf }) => !state.mounts.has(leaf));
+  const strangers = unrecorded.map((stranger): ListedMount => ({
     leaf: stranger.leaf,
     url: null,
     backend: stranger.backend,
