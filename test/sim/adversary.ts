@@ -262,7 +262,7 @@ export class Adversary {
     const inMotion =
       records.operations.some((operation) => operation.volume.leaf === volume.leaf) ||
       records.mounts.some((mount) => mount.volume.leaf === volume.leaf) ||
-      this.#truth.keysOf(volume).some((key) => this.#truth.inMotion(key, this.#scheduler.steps));
+      this.#truth.keysOf(volume).some((key) => this.#truth.mayBeAtWork(key, this.#scheduler.now));
     const slash = volume.export.lastIndexOf('/');
     const mount = kernel.mount({
       root: '/',

@@ -99,7 +99,8 @@ export class ReplyJudge {
         if (!ever((moment) => !moment.mounted)) lie('it was mounted all the time');
         break;
       case 'busy':
-        if (!ever((moment) => moment.busy || moment.top === 'other')) lie('nobody held it');
+        // A stranger who mounts where we have just unmounted keeps it mounted too.
+        if (!ever((moment) => moment.busy || moment.top === 'other' || isTaken(moment))) lie('nobody held it');
         break;
       case 'hung':
         if (!ever((moment) => moment.server === 'never-read' || moment.server === 'never-answered'))
@@ -143,6 +144,11 @@ export class ReplyJudge {
       this.#fail('I6', `${name(call)} said ${reply.verdict}, which was never true; the leaf is ${tell(history.now)}`);
     }
   }
+}
+
+/** The right volume, mounted by a stranger a moment ago: not hardened yet. */
+function isTaken(moment: Moment): boolean {
+  return moment.by === 'stranger' && moment.top === 'right' && !moment.hardened;
 }
 
 function permits(moment: Moment, { verdict }: ValidateReply): boolean {

@@ -39,6 +39,9 @@ export function keyOf(consumer: Consumer, volume: Volume, disk: DiskName | null)
   return `${userOf(consumer)} ${volume.leaf} ${disk ?? ''}`;
 }
 
+/** Milliseconds for which work may go on after its request has ended. */
+const AFTERLIFE_MS = 200_000;
+
 /** Failures after which the client cannot know whether its connect had an effect in the end. */
 const UNDECIDED = new Set(['deadline-exceeded', 'unavailable', 'internal', 'hung', 'stuck']);
 
@@ -100,6 +103,14 @@ export class Truth {
   /** The keys of a leaf. */
   keysOf(volume: Volume): readonly Key[] {
     return this.keys.filter((key) => key.split(' ')[1] === volume.leaf);
+  }
+
+  /** Whether Fairlead may be at work for a key: also after its client was told nothing, or that it took too long. */
+  mayBeAtWork(key: Key, now: number): boolean {
+    return this.callsOf(key).some(
+      ({ kind, end, endedAt }) =>
+        kind !== 'validate' && (end === null || (end.how !== 'reply' && endedAt > now - AFTERLIFE_MS)),
+    );
   }
 
   /** Whether anything about a key was asked for and open at any time since that step. */
