@@ -1,0 +1,140 @@
+// Puts each original defect back (test/attack/mutants/table.ts), one at a time, into a copy of the tree, and demands that
+// the tests that are named for it fail: node dist/scripts/mutants.js [WORD …], where only mutants with one of the words in
+// their name are tried. Without a defect the same tests must pass. The last line is `N passed, N failed`.
+
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Catcher, Mutant } from '../test/attack/mutants/mutant.js';
+import { MUTANTS } from '../test/attack/mutants/table.js';
+import { patternOf } from '../test/attack/titles.js';
+import { ROOT, run } from '../test/rig/programs.js';
+
+/** What a test run needs of the tree. */
+const COPIED = ['src', 'test', 'scripts', 'sandbox', 'package.json', 'tsconfig.json', 'vitest.config.ts'];
+/** Milliseconds for one test under a defect: some defects make it wait for ever. */
+const TEST_MS = 5000;
+/** Milliseconds for one run of named tests. */
+const RUN_MS = 300_000;
+const WORKERS = Math.min(2, availableParallelism());
+
+/** One test that was run. */
+interface Ran {
+  readonly file: string;
+  readonly name: string;
+  readonly status: string;
+}
+
+/** A copy of the tree in which anything may be broken. */
+class Copy implements Disposable {
+  readonly dir = mkdtempSync(join(tmpdir(), 'fairlead-mutant-'));
+
+  constructor() {
+    for (const name of COPIED) cpSync(join(ROOT, name), join(this.dir, name), { recursive: true });
+    symlinkSync(join(ROOT, 'node_modules'), join(this.dir, 'node_modules'));
+  }
+
+  /** Runs the named tests and no others. */
+  async run(tests: readonly Catcher[]): Promise<readonly Ran[]> {
+    const results = join(this.dir, 'results.json');
+    rmSync(results, { force: true });
+    const names = [...new Set(tests.map(({ test }) => patternOf(test, ' ').source))];
+    const vitest = join(this.dir, 'node_modules/vitest/vitest.mjs');
+    const options = ['--project=fast', `--testTimeout=${TEST_MS}`, '--reporter=json', `--outputFile=${results}`];
+    const files = [...new Set(tests.map(({ file }) => file))];
+    const words = [vitest, 'run', ...files, ...options, '--testNamePattern', names.join('|')];
+    const { stderr } = await run(process.execPath, words, { cwd: this.dir, deadlineMs: RUN_MS });
+    return this.#read(results, stderr);
+  }
+
+  #read(results: string, stderr: string): readonly Ran[] {
+    let text: string;
+    try {
+      text = readFileSync(results, 'utf8');
+    } catch (error) {
+      if (error instanceof Error) throw new Error(`the tests left no results: ${stderr}`, { cause: error });
+      throw error;
+    }
+    const { testResults } = JSON.parse(text) as {
+      readonly testResults: readonly {
+        readonly name: string;
+        readonly assertionResults: readonly {
+          readonly ancestorTitles: readonly string[];
+          readonly title: string;
+          readonly status: string;
+        }[];
+      }[];
+    };
+    return testResults.flatMap(({ name, assertionResults }) =>
+      assertionResults.map(({ ancestorTitles, title, status }) => ({
+        file: name.slice(this.dir.length + 1),
+        name: [...ancestorTitles, title].join(' > '),
+        status,
+      })),
+    );
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+const casesOf = (ran: readonly Ran[], { file, test }: Catcher): readonly Ran[] =>
+  ran.filter((each) => each.file === file && patternOf(test).test(each.name));
+
+/** What is wrong with a mutant; null when every test that is named for it caught it. */
+async function faultOf(copy: Copy, { file, from, to, caughtBy }: Mutant): Promise<string | null> {
+  const path = join(copy.dir, file);
+  const text = readFileSync(path, 'utf8');
+  if (text.split(from).length !== 2) return 'its fragment does not stand exactly once in the file; bring it up to date';
+  writeFileSync(
+    path,
+    text.replace(from, () => to),
+  );
+  try {
+    const ran = await copy.run(caughtBy);
+    const blind = caughtBy.filter((catcher) => !casesOf(ran, catcher).some(({ status }) => status === 'failed'));
+    return blind.length === 0 ? null : `not caught by ${blind.map(({ test }) => `“${test}”`).join(', ')}`;
+  } finally {
+    writeFileSync(path, text);
+  }
+}
+
+/** Every named test must be there and pass while nothing is broken. */
+async function soundness(copy: Copy, mutants: readonly Mutant[]): Promise<readonly string[]> {
+  const catchers = mutants.flatMap(({ caughtBy }) => caughtBy);
+  const ran = await copy.run(catchers);
+  return catchers
+    .filter((catcher) => !casesOf(ran, catcher).every(({ status }) => status === 'passed'))
+    .map(({ file, test }) => `fails without any defect: ${file}, “${test}”`);
+}
+
+const words = process.argv.slice(2);
+const mutants = MUTANTS.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+const results: { readonly name: string; readonly fault: string | null }[] = [];
+const begun = performance.now();
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+async function work(copy: Copy, queue: Mutant[]): Promise<void> {
+  for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
+    const fault = await faultOf(copy, mutant);
+    results.push({ name: mutant.name, fault });
+    say(fault === null ? `caught    ${mutant.name}` : `SURVIVED  ${mutant.name}: ${fault}`);
+  }
+}
+
+const copies = Array.from({ length: WORKERS }, () => new Copy());
+try {
+  const faults = await soundness(copies[0] ?? new Copy(), mutants);
+  for (const fault of faults) say(fault);
+  const queue = [...mutants];
+  await Promise.all(copies.map((copy) => work(copy, queue)));
+  const failed = results.filter(({ fault }) => fault !== null).length + faults.length;
+  mkdirSync(join(ROOT, '.cache/results'), { recursive: true });
+  writeFileSync(join(ROOT, '.cache/results/mutants.json'), JSON.stringify(results));
+  say(`${Math.round((performance.now() - begun) / 1000)} s`);
+  say(`${results.length - results.filter(({ fault }) => fault !== null).length} passed, ${failed} failed`);
+  process.exitCode = failed === 0 ? 0 : 1;
+} finally {
+  for (const copy of copies) copy[Symbol.dispose]();
+}
