@@ -1,6 +1,7 @@
 // Puts each original defect back (test/attack/mutants/table.ts), one at a time, into a copy of the tree, and demands that
 // the tests that are named for it fail: node dist/scripts/mutants.js [WORD …], where only mutants with one of the words in
-// their name are tried. Without a defect the same tests must pass. The last line is `N passed, N failed`.
+// their name are tried. Without a defect the same tests must pass. Defects that only real mounts show need root, and are
+// skipped by name without it. The last line is `N passed, N failed, N skipped`.
 
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -16,6 +17,10 @@ const COPIED = ['src', 'test', 'scripts', 'sandbox', 'package.json', 'tsconfig.j
 const TEST_MS = 5000;
 /** Milliseconds for one run of named tests. */
 const RUN_MS = 300_000;
+/** The words before a run whose tests mount. */
+const UNSHARE = '/usr/bin/unshare';
+const ISOLATED = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
+const MAY_MOUNT = process.geteuid?.() === 0;
 const WORKERS = Math.min(2, availableParallelism());
 
 /** One test that was run. */
@@ -35,15 +40,17 @@ class Copy implements Disposable {
   }
 
   /** Runs the named tests and no others. */
-  async run(tests: readonly Catcher[]): Promise<readonly Ran[]> {
+  async run(tests: readonly Catcher[], project: Mutant['project']): Promise<readonly Ran[]> {
+    if (tests.length === 0) return [];
     const results = join(this.dir, 'results.json');
     rmSync(results, { force: true });
     const names = [...new Set(tests.map(({ test }) => patternOf(test, ' ').source))];
     const vitest = join(this.dir, 'node_modules/vitest/vitest.mjs');
-    const options = ['--project=fast', `--testTimeout=${TEST_MS}`, '--reporter=json', `--outputFile=${results}`];
+    const options = [`--project=${project}`, `--testTimeout=${TEST_MS}`, '--reporter=json', `--outputFile=${results}`];
     const files = [...new Set(tests.map(({ file }) => file))];
     const words = [vitest, 'run', ...files, ...options, '--testNamePattern', names.join('|')];
-    const { stderr } = await run(process.execPath, words, { cwd: this.dir, deadlineMs: RUN_MS });
+    const [program, before] = project === 'fast' ? [process.execPath, []] : [UNSHARE, [...ISOLATED, process.execPath]];
+    const { stderr } = await run(program, [...before, ...words], { cwd: this.dir, deadlineMs: RUN_MS });
     return this.#read(results, stderr);
   }
 
@@ -83,7 +90,7 @@ const casesOf = (ran: readonly Ran[], { file, test }: Catcher): readonly Ran[] =
   ran.filter((each) => each.file === file && patternOf(test).test(each.name));
 
 /** What is wrong with a mutant; null when every test that is named for it caught it. */
-async function faultOf(copy: Copy, { file, from, to, caughtBy }: Mutant): Promise<string | null> {
+async function faultOf(copy: Copy, { file, from, to, project, caughtBy }: Mutant): Promise<string | null> {
   const path = join(copy.dir, file);
   const text = readFileSync(path, 'utf8');
   if (text.split(from).length !== 2) return 'its fragment does not stand exactly once in the file; bring it up to date';
@@ -92,7 +99,7 @@ async function faultOf(copy: Copy, { file, from, to, caughtBy }: Mutant): Promis
     text.replace(from, () => to),
   );
   try {
-    const ran = await copy.run(caughtBy);
+    const ran = await copy.run(caughtBy, project);
     const blind = caughtBy.filter((catcher) => !casesOf(ran, catcher).some(({ status }) => status === 'failed'));
     return blind.length === 0 ? null : `not caught by ${blind.map(({ test }) => `“${test}”`).join(', ')}`;
   } finally {
@@ -102,15 +109,20 @@ async function faultOf(copy: Copy, { file, from, to, caughtBy }: Mutant): Promis
 
 /** Every named test must be there and pass while nothing is broken. */
 async function soundness(copy: Copy, mutants: readonly Mutant[]): Promise<readonly string[]> {
-  const catchers = mutants.flatMap(({ caughtBy }) => caughtBy);
-  const ran = await copy.run(catchers);
+  const catchersOf = (project: Mutant['project']): readonly Catcher[] =>
+    mutants.filter((mutant) => mutant.project === project).flatMap(({ caughtBy }) => caughtBy);
+  const ran = [...(await copy.run(catchersOf('fast'), 'fast')), ...(await copy.run(catchersOf('real'), 'real'))];
+  const catchers = [
+    ...new Map(mutants.flatMap(({ caughtBy }) => caughtBy).map((each) => [JSON.stringify(each), each])).values(),
+  ];
   return catchers
     .filter((catcher) => !casesOf(ran, catcher).every(({ status }) => status === 'passed'))
     .map(({ file, test }) => `fails without any defect: ${file}, “${test}”`);
 }
 
 const words = process.argv.slice(2);
-const mutants = MUTANTS.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+const wanted = MUTANTS.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+const mutants = wanted.filter(({ project }) => project === 'fast' || MAY_MOUNT);
 const results: { readonly name: string; readonly fault: string | null }[] = [];
 const begun = performance.now();
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
@@ -132,8 +144,11 @@ try {
   const failed = results.filter(({ fault }) => fault !== null).length + faults.length;
   mkdirSync(join(ROOT, '.cache/results'), { recursive: true });
   writeFileSync(join(ROOT, '.cache/results/mutants.json'), JSON.stringify(results));
+  for (const { name } of wanted.filter((mutant) => !mutants.includes(mutant)))
+    say(`skipped   ${name}: run this as root`);
   say(`${Math.round((performance.now() - begun) / 1000)} s`);
-  say(`${results.length - results.filter(({ fault }) => fault !== null).length} passed, ${failed} failed`);
+  const caught = results.filter(({ fault }) => fault === null).length;
+  say(`${caught} passed, ${failed} failed, ${wanted.length - mutants.length} skipped`);
   process.exitCode = failed === 0 ? 0 : 1;
 } finally {
   for (const copy of copies) copy[Symbol.dispose]();

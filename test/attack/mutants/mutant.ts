@@ -7,6 +7,8 @@ export interface Mutant {
   /** The claims of the reviews (claims.json) that it makes true again; empty where no review named the defect. */
   readonly claims: readonly string[];
   readonly file: string;
+  /** Where its catchers run: `real` mounts, and needs root. */
+  readonly project: 'fast' | 'real';
   /** Stands exactly once in the file. */
   readonly from: string;
   readonly to: string;

@@ -17,6 +17,7 @@ const STARTING: readonly Mutant[] = [
     name: 'a blank before the path that tells of systemd',
     claims: ['001-1', '001-2', '002-13', '003-4', '003-6', '003-14'],
     file: 'src/sys/service-manager.ts',
+    project: 'fast',
     from: "mark: '/run/systemd/system',",
     to: "mark: ' /run/systemd/system',",
     caughtBy: [
@@ -28,6 +29,7 @@ const STARTING: readonly Mutant[] = [
     name: 'a state of systemd that nobody knows counts as running',
     claims: ['003-6'],
     file: 'src/sys/service-manager.ts',
+    project: 'fast',
     from: "    default:\n      return 'none';",
     to: "    default:\n      return 'systemd';",
     caughtBy: by(
@@ -39,6 +41,7 @@ const STARTING: readonly Mutant[] = [
     name: 'a value may stand where an option is read',
     claims: ['000-10', '001-8', '002-12', '003-1', '003-12', '004-11'],
     file: 'src/core/argv.ts',
+    project: 'fast',
     from: "    if (argument.startsWith('-')) throw new RangeError('an operand must not begin with a dash');\n",
     to: '',
     caughtBy: [
@@ -53,6 +56,7 @@ const STARTING: readonly Mutant[] = [
     name: 'the service starts without waiting for its helper',
     claims: ['003-5'],
     file: 'src/sys/units-systemd.ts',
+    project: 'fast',
     from: "      '--service-type=forking',\n",
     to: '',
     caughtBy: by(`${ATTACK}/r24-units.test.ts`, 'the four argument vectors, %s: > as a service'),
@@ -61,6 +65,7 @@ const STARTING: readonly Mutant[] = [
     name: 'scopes are asked of a user manager that nobody has',
     claims: ['003-5'],
     file: 'src/sys/units-systemd.ts',
+    project: 'fast',
     from: "        '--scope',\n",
     to: "        '--scope',\n        '--user',\n",
     caughtBy: by(`${ATTACK}/r24-units.test.ts`, 'the four argument vectors, %s: > as a scope'),
@@ -69,6 +74,7 @@ const STARTING: readonly Mutant[] = [
     name: 'the helper inherits our environment',
     claims: ['000-17'],
     file: 'src/sys/run.ts',
+    project: 'fast',
     from: "{ cwd: '/', env: ENVIRONMENT, detached: true, ...options }",
     to: "{ cwd: '/', detached: true, ...options }",
     caughtBy: by(
@@ -80,6 +86,7 @@ const STARTING: readonly Mutant[] = [
     name: 'a missing helper escapes as a bare error',
     claims: ['000-4', '000-6', '000-16', '001-3', '001-5', '002-11', '003-2'],
     file: 'src/broker/steps/mount-by-helper.ts',
+    project: 'fast',
     from: "  if (ended.end === 'not-started') return notStarted(place, ended);\n  const",
     to: "  if (ended.end === 'not-started') throw new Error('ENOENT');\n  const",
     caughtBy: [
@@ -98,6 +105,7 @@ const PARSING: readonly Mutant[] = [
     name: 'an export may begin with a dash',
     claims: ['000-10', '001-10', '002-2', '002-15', '003-8'],
     file: 'src/backends/quobyte.ts',
+    project: 'fast',
     from: 'const VOLUME_NAME = /^[\\p{L}\\p{N}_][',
     to: 'const VOLUME_NAME = /^[',
     caughtBy: by(`${BACKENDS}/quobyte-export.test.ts`, 'an export > is refused: %j'),
@@ -106,6 +114,7 @@ const PARSING: readonly Mutant[] = [
     name: 'a disk’s name may lead out of its volume',
     claims: ['000-3', '001-7', '002-15', '003-8', '004-4'],
     file: 'src/core/names.ts',
+    project: 'fast',
     from: "  if (text.includes('/')) throw refusal(field, 'must be a single path component, without a slash');\n",
     to: '',
     caughtBy: [
@@ -120,6 +129,7 @@ const PARSING: readonly Mutant[] = [
     name: 'credentials in a URL are taken off and accepted',
     claims: ['000-14', '004-16'],
     file: 'src/backends/registries.ts',
+    project: 'fast',
     from: "  if (text.includes('@'))\n    throw refusal(field, 'must not carry a user or a password; credentials belong into a profile');\n  const parts = text.split(separator);",
     to: "  const parts = text.slice(text.lastIndexOf('@') + 1).split(separator);",
     caughtBy: by(
@@ -132,6 +142,7 @@ const PARSING: readonly Mutant[] = [
     name: 'any text is a disk format',
     claims: ['000-3'],
     file: 'src/core/disk.ts',
+    project: 'fast',
     from: "  return value === undefined ? 'raw' : oneOf(FORMATS, value, field);",
     to: "  return value === undefined ? 'raw' : (value as DiskFormat);",
     caughtBy: [
@@ -143,6 +154,7 @@ const PARSING: readonly Mutant[] = [
     name: 'numbers are read as JavaScript reads them',
     claims: ['000-2', '002-5', '003-3'],
     file: 'src/core/numbers.ts',
+    project: 'fast',
     from: 'const DECIMAL = /^(?:0|[1-9][0-9]{0,15})$/;',
     to: 'const DECIMAL = /^/;',
     caughtBy: by(`${CORE}/numbers.test.ts`, 'a decimal text > is refused: %j', 'a port > is refused: %j'),
@@ -151,6 +163,7 @@ const PARSING: readonly Mutant[] = [
     name: 'cache and io modes are not checked together',
     claims: ['000-8'],
     file: 'src/core/disk.ts',
+    project: 'fast',
     from: "pair.io === 'native' && pair.cache !== 'none'",
     to: "pair.io !== 'native' && pair.cache !== 'none'",
     caughtBy: by(`${CORE}/disk.test.ts`, 'cache and io > %s with %s is refused at %s'),
@@ -159,6 +172,7 @@ const PARSING: readonly Mutant[] = [
     name: 'two backends may share one mount base',
     claims: ['003-10'],
     file: 'src/config/agree.ts',
+    project: 'fast',
     from: 'if (name !== other && (base === otherBase || isBelow(base, otherBase))) {',
     to: 'if (name !== other && isBelow(base, otherBase) && base === otherBase) {',
     caughtBy: by(
@@ -170,6 +184,7 @@ const PARSING: readonly Mutant[] = [
     name: 'the broker takes whatever members a request has',
     claims: ['000-11', '000-20', '002-3', '003-1'],
     file: 'src/broker/protocol.ts',
+    project: 'fast',
     from: "  step: z.strictObject({ ...head, verb: z.literal('step')",
     to: "  step: z.looseObject({ ...head, verb: z.literal('step')",
     caughtBy: by(
@@ -181,6 +196,7 @@ const PARSING: readonly Mutant[] = [
     name: 'the broker serves whoever connects',
     claims: ['000-11', '003-1'],
     file: 'src/broker/dispatch.ts',
+    project: 'fast',
     from: "  return peer.uid === context.settings.agentUid ? 'agent' : null;",
     to: "  return peer.uid === context.settings.agentUid ? 'agent' : 'root';",
     caughtBy: by(`${BROKER}/dispatch.test.ts`, 'who may speak > %s is cut off before a byte is read'),
@@ -193,6 +209,7 @@ const PLACES: readonly Mutant[] = [
     name: 'a link at the leaf is followed: the plan',
     claims: ['000-21', '002-7', '003-9', '004-3', '004-5'],
     file: 'src/core/plan.ts',
+    project: 'fast',
     from: "    case 'empty':\n      return { kind: 'connect', steps: steps('mount', 'harden') };",
     to: "    case 'empty':\n    case 'link':\n      return { kind: 'connect', steps: steps('mount', 'harden') };",
     caughtBy: by(`${CORE}/plan.test.ts`, 'a connect > where nothing is mounted and the leaf is %s'),
@@ -201,6 +218,7 @@ const PLACES: readonly Mutant[] = [
     name: 'a link at the leaf is followed: the broker',
     claims: ['000-20', '000-21', '002-3', '004-3', '004-5'],
     file: 'src/broker/policy.ts',
+    project: 'fast',
     from: "    case 'empty':\n      return;",
     to: "    case 'empty':\n    case 'link':\n      return;",
     caughtBy: by(
@@ -212,6 +230,7 @@ const PLACES: readonly Mutant[] = [
     name: 'whoever may write the base is not asked about',
     claims: ['004-2', '002-7', '003-9'],
     file: 'src/broker/policy.ts',
+    project: 'fast',
     from: '    if ((mode & WRITABLE_BY_OTHERS) !== 0 && (isLast || (mode & STICKY) === 0)) {',
     to: '    if (mode < 0) {',
     caughtBy: by(
@@ -223,6 +242,7 @@ const PLACES: readonly Mutant[] = [
     name: 'the client configuration is not looked at again',
     claims: ['001-12', '004-7', '004-14', '003-12'],
     file: 'src/broker/policy.ts',
+    project: 'fast',
     from: '  if (place.configFile === null) return;',
     to: '  if (place.configFile !== undefined) return;',
     caughtBy: by(
@@ -234,6 +254,7 @@ const PLACES: readonly Mutant[] = [
     name: 'a volume reaches another one of the same digest',
     claims: [],
     file: 'src/engine/context.ts',
+    project: 'fast',
     from: '    if (owner === undefined || owner.url === url) return;',
     to: '    if (owner === undefined || owner.url !== "") return;',
     caughtBy: by(
@@ -244,12 +265,38 @@ const PLACES: readonly Mutant[] = [
   },
 ];
 
+/** The same, where only real directories tell. */
+const REAL_PLACES: readonly Mutant[] = [
+  {
+    name: 'a link on the way to the base is followed',
+    claims: ['002-3', '004-2', '004-5'],
+    file: 'src/sys/libc/files.ts',
+    project: 'real',
+    from: '  anywhere: RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS,',
+    to: '  anywhere: RESOLVE.NO_MAGICLINKS,',
+    caughtBy: by(
+      'test/real/sys/directories.test.ts',
+      'the state of a leaf > is not asked through a base that is or lies behind a link',
+    ),
+  },
+  {
+    name: 'leaves are open to all',
+    claims: ['004-2'],
+    file: 'src/sys/directories.ts',
+    project: 'real',
+    from: '    chmodSync(handle.path, 0o700);',
+    to: '    chmodSync(handle.path, 0o777);',
+    caughtBy: by('test/real/sys/directories.test.ts', 'making a leaf > gives mode 0700 under umask %o'),
+  },
+];
+
 /** What is mounted, and whether it lives. */
 const SEEING: readonly Mutant[] = [
   {
     name: 'the mount table is read without undoing its escapes',
     claims: ['001-9', '003-6'],
     file: 'src/core/mountinfo.ts',
+    project: 'fast',
     from: "  if (!field.includes('\\\\')) return field;\n  return field.replace(",
     to: "  if (field !== '') return field;\n  return field.replace(",
     caughtBy: by(`${CORE}/mountinfo.test.ts`, 'the mount table > undoes the kernel’s escapes: %s'),
@@ -258,6 +305,7 @@ const SEEING: readonly Mutant[] = [
     name: 'any mount of Quobyte’s at the leaf is the right one',
     claims: ['002-19', '003-6'],
     file: 'src/backends/quobyte.ts',
+    project: 'fast',
     from: '    return shown.name === asked.name && sameSet(',
     to: '    return shown.name !== "" || sameSet(',
     caughtBy: [
@@ -269,6 +317,7 @@ const SEEING: readonly Mutant[] = [
     name: 'a label makes a mount',
     claims: ['003-6'],
     file: 'src/backends/quobyte.ts',
+    project: 'fast',
     from: "match === null || !FS_TYPES.includes(entry.fsType) || entry.root !== '/'",
     to: "match === null || entry.root !== '/'",
     caughtBy: by(`${BACKENDS}/quobyte.test.ts`, 'recognition > is not taken in by a label on %j'),
@@ -277,6 +326,7 @@ const SEEING: readonly Mutant[] = [
     name: 'the order of the registries counts',
     claims: ['003-6'],
     file: 'src/backends/quobyte.ts',
+    project: 'fast',
     from: '  return one.size === other.size && [...one].every((member) => other.has(member));',
     to: '  return [...one].join() === [...other].join();',
     caughtBy: [
@@ -291,6 +341,7 @@ const SEEING: readonly Mutant[] = [
     name: 'ENOTCONN is the only errno that means a dead mount',
     claims: ['002-8', '002-9', '002-18', '003-4'],
     file: 'src/backends/judgement.ts',
+    project: 'fast',
     from: "  ['ESTALE', 'gone'],\n",
     to: '',
     caughtBy: by(`${BACKENDS}/judgement.test.ts`, 'a probe’s facts > %s of statfs or of the root: %s, dead %s'),
@@ -299,6 +350,7 @@ const SEEING: readonly Mutant[] = [
     name: 'an errno without a name in libuv is no errno',
     claims: ['002-9', '002-18'],
     file: 'src/sys/libc/errors.ts',
+    project: 'fast',
     from: 'return unnamed === null ? null : errnoName(Number(unnamed[1]));',
     to: 'return null;',
     caughtBy: by(
@@ -310,6 +362,7 @@ const SEEING: readonly Mutant[] = [
     name: 'a dead mount counts as none, and its directory is to be made anew',
     claims: ['002-8', '004-5'],
     file: 'src/core/plan.ts',
+    project: 'fast',
     from: '  if (top === undefined) return planFromNothing(observation);',
     to: "  if (top === undefined || observation.judgement?.dead === true) return planFromNothing({ ...observation, directory: 'absent' });",
     caughtBy: [
@@ -321,6 +374,7 @@ const SEEING: readonly Mutant[] = [
     name: 'a failed validation is swallowed: connect succeeds',
     claims: ['002-10', '002-11', '002-19', '003-14', '004-17'],
     file: 'src/core/plan.ts',
+    project: 'fast',
     from: "  if (unusable !== null) return { kind: 'refuse', error: unusable };\n",
     to: '',
     caughtBy: [
@@ -336,6 +390,7 @@ const SEEING: readonly Mutant[] = [
     name: 'search permission is not tested',
     claims: ['001-6', '002-10'],
     file: 'src/backends/judgement.ts',
+    project: 'fast',
     from: "(['search', 'write'] as const) : /* write is waived */ (['search'] as const)",
     to: "(['write'] as const) : ([] as const)",
     caughtBy: by(`${BACKENDS}/judgement.test.ts`, 'the permissions > write %s, search %s: %s'),
@@ -348,6 +403,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'an exit status of 0 or 4 is a mount',
     claims: ['000-4', '000-6', '002-19', '003-11'],
     file: 'src/broker/steps/mount-by-helper.ts',
+    project: 'fast',
     from: '  if (succeeded(ended) && seen.top?.recognised === true) {',
     to: "  if (ended.end === 'exited' && [0, 4].includes(ended.status)) {",
     caughtBy: [
@@ -366,6 +422,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'a mount is not waited for when its helper returns early',
     claims: ['002-19', '003-5'],
     file: 'src/broker/steps/mount-by-helper.ts',
+    project: 'fast',
     from: '  const patience = succeeded(ended)\n',
     to: '  const patience = !succeeded(ended)\n',
     caughtBy: by(`${BROKER}/steps.test.ts`, 'a mount helper > whose mount appears late is waited for'),
@@ -374,6 +431,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'the helper has all the time in the world',
     claims: ['000-13', '002-4', '002-16'],
     file: 'src/broker/steps/mount-by-helper.ts',
+    project: 'fast',
     from: 'const ended = await within(machine.clock, running, deadline.before(ANSWER_RESERVE_MS));',
     to: 'const ended = await within(machine.clock, running, 3_600_000);',
     caughtBy: by(
@@ -385,6 +443,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'the kernel’s word is taken for an unmount that did not happen',
     claims: ['002-6', '003-11'],
     file: 'src/broker/steps/unmount.ts',
+    project: 'fast',
     from: "    if (!stillThere(context, place, mount)) return CHANGED;\n    if (end.end === 'exhausted') {",
     to: "    if (end.end === 'answered' && end.errno === null) return CHANGED;\n    if (end.end === 'exhausted') {",
     caughtBy: by(
@@ -397,6 +456,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'the exit status of the unmount helper is taken for the truth',
     claims: ['000-5', '002-6', '003-2', '003-11'],
     file: 'src/broker/steps/unmount.ts',
+    project: 'fast',
     from: "  if (!stillThere(context, place, mount)) return CHANGED;\n  if (ended.end === 'not-started')",
     to: "  if (ended.end === 'exited' && ended.status === 0) return CHANGED;\n  if (ended.end === 'not-started')",
     caughtBy: by(
@@ -409,6 +469,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'busy is what says so in English',
     claims: ['000-5', '003-6', '003-11'],
     file: 'src/broker/steps/unmount.ts',
+    project: 'fast',
     from: 'if (holders !== LATE && holders.length > 0) return busy(attempt);',
     to: "if ('output' in ended && ended.output.includes('Device or resource busy')) return busy(attempt);",
     caughtBy: by(
@@ -421,6 +482,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'a failing unmount is nobody’s business',
     claims: ['002-6', '002-17', '003-2'],
     file: 'src/engine/release.ts',
+    project: 'fast',
     from: '    if (obstructed !== null) return keepReleasing(context, volume, obstructed);',
     to: "    if (obstructed !== null) return { outcome: 'released', holders: [] };",
     caughtBy: [
@@ -435,6 +497,7 @@ const ENDINGS: readonly Mutant[] = [
     name: 'a dead mount that is busy stays for ever',
     claims: ['002-8', '002-17'],
     file: 'src/engine/release.ts',
+    project: 'fast',
     from: '  if (deadSteps !== null) return detachDead(context, volume, deadSteps, deadline, listener);\n',
     to: '',
     caughtBy: by(
@@ -450,6 +513,7 @@ const SHARING: readonly Mutant[] = [
     name: 'a disconnect unmounts although others are attached',
     claims: ['001-13', '002-4', '002-16', '003-10'],
     file: 'src/engine/disconnect.ts',
+    project: 'fast',
     from: 'const last = state.attachmentsOf(leaf).length === 1 && !state.holds.has(leaf);',
     to: 'const last = state.attachmentsOf(leaf).length > 0;',
     caughtBy: [
@@ -467,6 +531,7 @@ const SHARING: readonly Mutant[] = [
     name: 'one lock for all volumes',
     claims: ['000-13'],
     file: 'src/engine/exchange.ts',
+    project: 'fast',
     from: 'const unlock = await context.locks.acquireWithin(leaf, deadline);',
     to: "const unlock = await context.locks.acquireWithin('one' as typeof leaf, deadline);",
     caughtBy: by(
@@ -478,6 +543,7 @@ const SHARING: readonly Mutant[] = [
     name: 'no lock at all',
     claims: ['000-12', '000-21', '001-13'],
     file: 'src/engine/locks.ts',
+    project: 'fast',
     from: '    if (this.#held.has(leaf)) return false;',
     to: '    if (this.#held.size < 0) return false;',
     caughtBy: [
@@ -492,6 +558,7 @@ const SHARING: readonly Mutant[] = [
     name: 'a lock is freed at a deadline while the helper may still act',
     claims: ['000-12', '002-16'],
     file: 'src/engine/ensure.ts',
+    project: 'fast',
     from: '    await settle(context, volume);\n',
     to: '',
     caughtBy: by(
@@ -503,6 +570,7 @@ const SHARING: readonly Mutant[] = [
     name: 'credentials in what a helper says are shown',
     claims: ['000-14', '000-15', '001-11', '004-8', '004-10'],
     file: 'src/core/secrets.ts',
+    project: 'fast',
     from: '  shown = shown.replace(/\\S+/g, withoutUserInfo).replace(QUERY, `?${CREDENTIAL}`);\n',
     to: '',
     caughtBy: [
@@ -517,6 +585,7 @@ const SHARING: readonly Mutant[] = [
     name: 'the log names volumes',
     claims: ['000-15', '001-11', '004-8', '004-10'],
     file: 'src/sys/log.ts',
+    project: 'fast',
     from: "    if (NAMES_A_VOLUME.has(key)) kept[key] = '[withheld]';\n    else kept",
     to: '    kept',
     caughtBy: by(`${SYS}/log.test.ts`, 'the log > withholds a field named %s'),
@@ -525,6 +594,7 @@ const SHARING: readonly Mutant[] = [
     name: 'what is logged is obeyed by a terminal',
     claims: ['000-22'],
     file: 'src/sys/log.ts',
+    project: 'fast',
     from: 'text.replace(UNPLAIN, escapeUnits)',
     to: 'text',
     caughtBy: by(`${SYS}/log.test.ts`, 'the log > shows a %s as an escape, and the line still means the same'),
@@ -533,6 +603,7 @@ const SHARING: readonly Mutant[] = [
     name: 'what a helper says forges a line',
     claims: ['000-22'],
     file: 'src/core/text.ts',
+    project: 'fast',
     from: ".replaceAll('\\\\', '\\\\\\\\').replace(FORBIDDEN_ALL, escapeCharacter)",
     to: ".replaceAll('\\\\', '\\\\\\\\')",
     caughtBy: [
@@ -543,4 +614,12 @@ const SHARING: readonly Mutant[] = [
 ];
 
 /** All of them. */
-export const MUTANTS: readonly Mutant[] = [...STARTING, ...PARSING, ...PLACES, ...SEEING, ...ENDINGS, ...SHARING];
+export const MUTANTS: readonly Mutant[] = [
+  ...STARTING,
+  ...PARSING,
+  ...PLACES,
+  ...REAL_PLACES,
+  ...SEEING,
+  ...ENDINGS,
+  ...SHARING,
+];
