@@ -81,7 +81,7 @@ async function byKernel(attempt: Attempt, mount: SeenMount): Promise<StepEnd> {
     // Our own probe makes a mount busy too; it is never what a caller should hear of.
     const using = prober.using(target);
     if (using === 'hung') return refused(place, 'hung', 'The server does not answer, so the mount cannot be released.');
-    if (retries >= BUSY_RETRIES || deadline.before(ANSWER_RESERVE_MS) <= LOOK_LAST_MS) return busy(attempt);
+    if (retries >= BUSY_RETRIES || deadline.before(ANSWER_RESERVE_MS) <= 2 * LOOK_LAST_MS) return busy(attempt);
     if (using === 'no' && retries > 0) return busy(attempt);
     await machine.clock.sleep(LOOK_LAST_MS);
     // umount2 takes whatever is on top by then.
