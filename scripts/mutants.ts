@@ -6,8 +6,10 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { casesOf } from '../test/attack/claims.js';
 import type { Catcher, Mutant } from '../test/attack/mutants/mutant.js';
 import { MUTANTS } from '../test/attack/mutants/table.js';
+import { readResults, type Ran } from '../test/attack/results.js';
 import { patternOf } from '../test/attack/titles.js';
 import { ROOT, run } from '../test/rig/programs.js';
 
@@ -22,13 +24,6 @@ const UNSHARE = '/usr/bin/unshare';
 const ISOLATED = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'];
 const MAY_MOUNT = process.geteuid?.() === 0;
 const WORKERS = Math.min(2, availableParallelism());
-
-/** One test that was run. */
-interface Ran {
-  readonly file: string;
-  readonly name: string;
-  readonly status: string;
-}
 
 /** A copy of the tree in which anything may be broken. */
 class Copy implements Disposable {
@@ -51,43 +46,17 @@ class Copy implements Disposable {
     const words = [vitest, 'run', ...files, ...options, '--testNamePattern', names.join('|')];
     const [program, before] = project === 'fast' ? [process.execPath, []] : [UNSHARE, [...ISOLATED, process.execPath]];
     const { stderr } = await run(program, [...before, ...words], { cwd: this.dir, deadlineMs: RUN_MS });
-    return this.#read(results, stderr);
-  }
-
-  #read(results: string, stderr: string): readonly Ran[] {
-    let text: string;
     try {
-      text = readFileSync(results, 'utf8');
+      return readResults(results, this.dir);
     } catch (error) {
-      if (error instanceof Error) throw new Error(`the tests left no results: ${stderr}`, { cause: error });
-      throw error;
+      throw new Error(`the tests left no results: ${stderr}`, { cause: error });
     }
-    const { testResults } = JSON.parse(text) as {
-      readonly testResults: readonly {
-        readonly name: string;
-        readonly assertionResults: readonly {
-          readonly ancestorTitles: readonly string[];
-          readonly title: string;
-          readonly status: string;
-        }[];
-      }[];
-    };
-    return testResults.flatMap(({ name, assertionResults }) =>
-      assertionResults.map(({ ancestorTitles, title, status }) => ({
-        file: name.slice(this.dir.length + 1),
-        name: [...ancestorTitles, title].join(' > '),
-        status,
-      })),
-    );
   }
 
   [Symbol.dispose](): void {
     rmSync(this.dir, { recursive: true, force: true });
   }
 }
-
-const casesOf = (ran: readonly Ran[], { file, test }: Catcher): readonly Ran[] =>
-  ran.filter((each) => each.file === file && patternOf(test).test(each.name));
 
 /** What is wrong with a mutant; null when every test that is named for it caught it. */
 async function faultOf(copy: Copy, { file, from, to, project, caughtBy }: Mutant): Promise<string | null> {
