@@ -73,10 +73,13 @@ export class KernelUnits implements Units {
   }
 
   async #findWay(): Promise<Way> {
-    if (this.#options.choice === 'session') return 'session';
-    const manager = await detectManager(this.#options.manager ?? HOST_MANAGER);
-    if (manager === 'none') return 'session';
-    return this.#options.choice === 'scope' ? 'scope' : 'service';
+    if (this.#options.choice !== 'session') {
+      const manager = await detectManager(this.#options.manager ?? HOST_MANAGER);
+      if (manager === 'systemd') return this.#options.choice === 'scope' ? 'scope' : 'service';
+    }
+    // Joining the control group takes some milliseconds: better now than at the first helper.
+    await this.#session.containment();
+    return 'session';
   }
 
   async #units(): Promise<SessionUnits | SystemdUnits> {

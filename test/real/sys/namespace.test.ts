@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 import { describe, expect, it } from 'vitest';
@@ -36,5 +37,17 @@ describe('where a broker is', () => {
       expect(liesOnSharedMount(table, host.base)).toBe(propagation === 'shared');
       host.close();
     }
+  });
+
+  it('does not spread them from a mount that only receives', () => {
+    const host = scratch('shared');
+    const view = join(host.dir, 'view');
+    mkdirSync(view);
+    execFileSync('mount', ['--bind', host.base, view]);
+    execFileSync('mount', ['--make-slave', view]);
+    using table = new KernelMountTable();
+    expect(table.at(view)[0]?.tags.join()).toMatch(/^master:/);
+    expect(liesOnSharedMount(table, view)).toBe(false);
+    host.close();
   });
 });
