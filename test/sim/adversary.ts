@@ -4,7 +4,7 @@
 import type { StateDisk } from './disk.js';
 import type { EffectJudge } from './effects.js';
 import type { History } from './history.js';
-import { newServer, type Mount } from './kernel.js';
+import { newServer, sourceOf, type Mount } from './kernel.js';
 import type { Host } from './machine.js';
 import type { Processes } from './processes.js';
 import { BAD_MOODS, type Profile, type Trouble } from './profiles.js';
@@ -102,118 +102,91 @@ export class Adversary {
     const { kernel, services } = this.#host;
     const top = kernel.top(history.mountPoint);
     switch (trouble) {
-      case 'hang': {
+      case 'hang':
         this.#server(top, 'never-read');
         return;
-      }
-      case 'hang-answered': {
+      case 'hang-answered':
         this.#server(top, 'never-answered');
         return;
-      }
       case 'stale':
-      case 'failing': {
+      case 'failing':
         this.#server(top, trouble);
         return;
-      }
       case 'die':
         if (top !== undefined) services.crashDaemon(top);
         return;
-      case 'recover': {
+      case 'recover':
         this.#server(top, 'answering');
         return;
-      }
       case 'rights':
         if (top !== undefined && top.server !== null)
           top.server.rights = this.#chance.pick(['all', 'read-only', 'none']);
         kernel.changed(history.mountPoint, 'stranger');
         return;
-      case 'cover': {
+      case 'cover':
         this.#cover(history);
         return;
-      }
-      case 'uncover': {
+      case 'uncover':
         this.#uncover(history);
         return;
-      }
       case 'take-away':
         if (top !== undefined && kernel.unmount(history.mountPoint, 'plain', 'stranger') !== null) {
           kernel.unmount(history.mountPoint, 'detach', 'stranger');
         }
         return;
-      case 'nova-mounts': {
+      case 'nova-mounts':
         this.#novaMounts(history);
         return;
-      }
       case 'visitor':
-      case 'copy': {
+      case 'copy':
         this.#visit(top, trouble === 'copy' ? 'namespace' : 'directory');
         return;
-      }
-      case 'junk': {
+      case 'junk':
         this.#junk(history);
         return;
-      }
-      case 'broker-dies': {
+      case 'broker-dies':
         this.#processes.crashBroker('by chance');
         return;
-      }
-      case 'agent-dies': {
+      case 'agent-dies':
         this.#processes.crashAgent('by chance');
         return;
-      }
       case 'both-die':
         this.#processes.crashBroker('by chance');
-        {
-          this.#processes.crashAgent('by chance');
-          return;
-        }
-      case 'agent-stops': {
+        this.#processes.crashAgent('by chance');
+        return;
+      case 'agent-stops':
         this.#processes.stopAgent();
         return;
-      }
       case 'cut':
         this.#disturbed();
-        {
-          this.#processes.cutLink();
-          return;
-        }
-      case 'silence': {
+        this.#processes.cutLink();
+        return;
+      case 'silence':
         this.#processes.silenceLink(this.#chance.int(100, 8000));
         return;
-      }
       case 'link-down':
         this.#processes.linkDown = true;
         this.#processes.cutLink();
-        {
-          this.#forAWhile(() => (this.#processes.linkDown = false));
-          return;
-        }
+        this.#forAWhile(() => (this.#processes.linkDown = false));
+        return;
       case 'disk-full':
         this.#disk.full = true;
-        {
-          this.#forAWhile(() => (this.#disk.full = false));
-          return;
-        }
+        this.#forAWhile(() => (this.#disk.full = false));
+        return;
       case 'disk-slow':
         this.#disk.slowness = this.#chance.int(100, 5000);
-        {
-          this.#forAWhile(() => (this.#disk.slowness = 3));
-          return;
-        }
+        this.#forAWhile(() => (this.#disk.slowness = 3));
+        return;
       case 'not-ready':
         services.ready = false;
-        {
-          this.#forAWhile(() => (services.ready = true));
-          return;
-        }
-      case 'reboot': {
+        this.#forAWhile(() => (services.ready = true));
+        return;
+      case 'reboot':
         this.#processes.reboot();
         return;
-      }
-      case 'ledger-lost': {
+      case 'ledger-lost':
         this.#loseLedger();
         return;
-      }
     }
   }
 
@@ -263,12 +236,11 @@ export class Adversary {
       records.operations.some((operation) => operation.volume.leaf === volume.leaf) ||
       records.mounts.some((mount) => mount.volume.leaf === volume.leaf) ||
       this.#truth.keysOf(volume).some((key) => this.#truth.mayBeAtWork(key, this.#scheduler.now));
-    const slash = volume.export.lastIndexOf('/');
     const mount = kernel.mount({
       root: '/',
       mountPoint,
       fsType: 'fuse.quobyte',
-      source: `quobyte@${volume.export.slice(0, slash).split(',').join('|')}${volume.export.slice(slash)}`,
+      source: sourceOf(volume.export),
       server: newServer(),
       serves: volume.export,
       maker: 'stranger',

@@ -51,16 +51,12 @@ export class EffectJudge {
     switch (effect.kind) {
       case 'unmount':
         this.#inside(effect.mount.mountPoint, 'unmounted');
-        {
-          this.#unmount(effect.mount, effect.mode);
-          return;
-        }
+        this.#unmount(effect.mount, effect.mode);
+        return;
       case 'mount':
         this.#inside(effect.mountPoint, 'mounted on');
-        {
-          this.#mount(effect.mountPoint);
-          return;
-        }
+        this.#mount(effect.mountPoint);
+        return;
       case 'harden':
         this.#inside(effect.mount.mountPoint, 'changed');
         if (isForeign(effect.mount, this.#volumeAt(effect.mount.mountPoint))) {
@@ -68,20 +64,16 @@ export class EffectJudge {
         }
         return;
       case 'make-leaf':
-      case 'remove-leaf': {
+      case 'remove-leaf':
         this.#inside(effect.path, effect.kind);
         return;
-      }
       case 'start-helper':
         this.#inside(effect.mountPoint, 'started a helper for');
-        {
-          this.#startHelper(effect.mountPoint);
-          return;
-        }
-      case 'server': {
+        this.#startHelper(effect.mountPoint);
+        return;
+      case 'server':
         this.#server(effect.mount, effect.to);
         return;
-      }
     }
   }
 

@@ -232,6 +232,12 @@ export function newServer(): Server {
   return { state: 'answering', rights: 'all', waiting: [], onUnmounted: () => undefined };
 }
 
+/** The source that the mount table shows for an export, as Quobyte's client has it: registries joined by a bar. */
+export function sourceOf(exported: string): string {
+  const slash = exported.lastIndexOf('/');
+  return `quobyte@${exported.slice(0, slash).split(',').join('|')}${exported.slice(slash)}`;
+}
+
 /** A mount point for people: base and the first digits of the leaf. */
 export function short(mountPoint: string): string {
   const parts = mountPoint.split('/');

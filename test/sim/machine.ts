@@ -24,6 +24,7 @@ export class Host {
     this.kernel = new Kernel(scheduler);
     this.tree = new Tree(this.kernel, scheduler);
     this.services = new ServiceManager(scheduler, this.kernel, chance.fork());
+    this.services.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
     this.probes = new Probes(scheduler, this.kernel, this.tree, chance.fork());
   }
 

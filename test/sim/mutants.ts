@@ -120,10 +120,20 @@ export const MUTANTS: readonly Mutant[] = [
     makers: machineWith(({ directories }) => ({ directories: { ...directories, removeLeaf: () => 'removed' } })),
   },
   {
-    defect: 'units are not ended',
-    caughtBy: ['I1', 'I3', 'I8'],
+    defect: 'units have no fixed name, and are not ended',
+    caughtBy: ['I3', 'I8'],
     profile: 'volumes',
-    makers: machineWith(({ units }) => ({ units: { ...units, kill: () => Promise.resolve('gone') } })),
+    makers: machineWith(({ units }) => {
+      let next = 1;
+      return {
+        units: {
+          ...units,
+          start: (spec) => units.start({ ...spec, unit: `${spec.unit}-${next++}` }),
+          state: () => Promise.resolve('idle'),
+          kill: () => Promise.resolve('gone'),
+        },
+      };
+    }),
   },
   {
     defect: 'every mount is called healthy',

@@ -122,10 +122,9 @@ export class Probes {
         );
         return;
       }
-      case 'disk': {
+      case 'disk':
         this.#ask(job.path, stuck, ended, (mount) => answer(diskOf(mount, job.name)));
         return;
-      }
     }
   }
 

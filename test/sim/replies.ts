@@ -49,18 +49,15 @@ export class ReplyJudge {
       return;
     }
     switch (call.kind) {
-      case 'connect': {
+      case 'connect':
         this.#connect(call, end.reply as ConnectReply);
         return;
-      }
-      case 'disconnect': {
+      case 'disconnect':
         this.#disconnect(call, end.reply as DisconnectReply);
         return;
-      }
-      case 'validate': {
+      case 'validate':
         this.#validate(call, end.reply as ValidateReply);
         return;
-      }
     }
   }
 

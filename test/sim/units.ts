@@ -4,7 +4,7 @@
 import { FairleadError } from '../../src/core/errors.js';
 import type { HelperEnd, HelperSpec, Units } from '../../src/sys/ports.js';
 import type { Mood } from './moods.js';
-import { newServer, short, type Kernel, type Mount } from './kernel.js';
+import { newServer, short, sourceOf, type Kernel, type Mount } from './kernel.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 
@@ -32,6 +32,8 @@ interface Unit {
 /** PID 1 and its units. */
 export class ServiceManager {
   readonly units = new Map<string, Unit>();
+  /** Whether there is a directory to mount on. */
+  hasDirectory: (mountPoint: string) => boolean = () => true;
   /** Decides what the next helper for an export does. */
   moodOf: (exported: string) => Mood = () => 'prompt';
   /** False while the host starts up or shuts down. */
@@ -157,26 +159,20 @@ export class ServiceManager {
       else tell(end);
     };
     const mount = (serves: string): Mount => this.#serve(unit, serves, mountPoint);
-    this.#scheduler.after(null, work, `helper: acts (${mood}) at ${short(mountPoint)}`, () => {
-      if (!helper.alive) return;
+    const act = (): void => {
       switch (mood) {
         case 'prompt':
         case 'slow':
           mount(exported);
-          {
-            exit(0);
-            return;
-          }
-        case 'fails': {
+          exit(0);
+          return;
+        case 'fails':
           exit(chance.pick([1, 4, 32]));
           return;
-        }
         case 'fails-mounted':
           mount(exported);
-          {
-            exit(chance.pick([1, 32]));
-            return;
-          }
+          exit(chance.pick([1, 32]));
+          return;
         case 'hangs':
           helper.resume = () => exit(1);
           return;
@@ -190,52 +186,53 @@ export class ServiceManager {
           return;
         case 'wrong':
           mount(`${exported}-other`);
-          {
-            exit(0);
-            return;
-          }
-        case 'late': {
-          const daemon = this.#spawn(unit, 'daemon', () => undefined);
-          this.#scheduler.after(null, chance.int(50, 15_000), `helper: late mount at ${short(mountPoint)}`, () => {
-            if (!daemon.alive) return;
-            mount(exported);
-            this.#reap(unit, daemon);
-          });
           exit(0);
           return;
-        }
-        case 'nothing': {
+        case 'late':
+          this.#mountLate(unit, exported, mountPoint);
           exit(0);
           return;
-        }
+        case 'nothing':
+          exit(0);
+          return;
         case 'dies':
           this.#reap(unit, helper);
-          {
-            tell({ end: 'signalled', signal: 'SIGSEGV', output: '' });
-            return;
-          }
+          tell({ end: 'signalled', signal: 'SIGSEGV', output: '' });
+          return;
         case 'dies-mounted':
-          this.#kernel.setServer(mount(exported), 'dead', 'stranger');
-          {
-            exit(0);
-            return;
-          }
+          this.crashDaemon(mount(exported));
+          exit(0);
+          return;
         case 'missing':
         case 'untrusted':
-          return;
+          throw new Error('it was never started');
       }
+    };
+    this.#scheduler.after(null, work, `helper: acts (${mood}) at ${short(mountPoint)}`, () => {
+      if (!helper.alive) return;
+      if (this.hasDirectory(mountPoint)) act();
+      else exit(32);
+    });
+  }
+
+  /** Leaves a daemon behind that mounts when nobody thinks of it any more. */
+  #mountLate(unit: Unit, exported: string, mountPoint: string): void {
+    const daemon = this.#spawn(unit, 'daemon', () => undefined);
+    this.#scheduler.after(null, this.#chance.int(50, 15_000), `helper: late mount at ${short(mountPoint)}`, () => {
+      if (!daemon.alive) return;
+      if (this.hasDirectory(mountPoint)) this.#serve(unit, exported, mountPoint);
+      this.#reap(unit, daemon);
     });
   }
 
   /** Mounts, with a daemon that serves until its mount is gone. */
   #serve(unit: Unit, serves: string, mountPoint: string): Mount {
     const server = newServer();
-    const slash = serves.lastIndexOf('/');
     const mount = this.#kernel.mount({
       root: '/',
       mountPoint,
       fsType: 'fuse.quobyte',
-      source: `quobyte@${serves.slice(0, slash).split(',').join('|')}${serves.slice(slash)}`,
+      source: sourceOf(serves),
       server,
       serves,
       maker: 'fairlead',

@@ -23,6 +23,7 @@ async function started(
   const scheduler = new Scheduler(chanceOf(3), 'lines');
   const host = new Host(scheduler, chanceOf(4));
   const life = { name: 'broker', alive: true };
+  host.tree.plant(POINT, 0o700);
   host.services.moodOf = () => mood;
   const units = host.machine(life).units;
   let end: HelperEnd | null = null;
@@ -57,7 +58,7 @@ describe('helpers', () => {
     ['late', 'exited', 0, 'serving'],
     ['nothing', 'exited', 0, 'idle'],
     ['dies', 'signalled', 0, 'idle'],
-    ['dies-mounted', 'exited', 1, 'serving'],
+    ['dies-mounted', 'exited', 1, 'idle'],
     ['hangs', undefined, 0, 'starting'],
     ['hangs-mounted', undefined, 1, 'starting'],
     ['missing', 'not-started', 0, 'idle'],
