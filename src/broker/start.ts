@@ -63,12 +63,22 @@ export async function startBroker(config: Config, { log, haltAt }: BrokerProcess
   });
   const server = await listen(context, config.runDir, config.runAs.gid);
   log.info('ready', { pid: process.pid });
+  void announceWay(machine, log);
   return {
     close: async () => {
       await server.close();
       context.prober.close();
     },
   };
+}
+
+/** Finds out, and says, how helpers are started here: the first mount need not wait for it, and the way is on record. */
+async function announceWay({ units }: LinuxMachine, log: BrokerLog): Promise<void> {
+  try {
+    log.info('helpers', { way: await units.way(), containment: await units.containment() });
+  } catch (error) {
+    log.warn('helpers-unknown', { error });
+  }
 }
 
 /** Whether we are in a private mount namespace, which is refused unless it is allowed. */
