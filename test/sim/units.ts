@@ -174,15 +174,13 @@ export class ServiceManager {
           exit(chance.pick([1, 32]));
           return;
         case 'hangs':
+        case 'stubborn':
+          helper.stubborn = mood === 'stubborn';
           helper.resume = () => exit(1);
           return;
         case 'hangs-mounted':
           mount(exported);
           helper.resume = () => exit(0);
-          return;
-        case 'stubborn':
-          helper.stubborn = true;
-          helper.resume = () => exit(1);
           return;
         case 'wrong':
           mount(`${exported}-other`);
