@@ -12,6 +12,9 @@ import type { Chance } from './prng.js';
 import type { Scheduler } from './scheduler.js';
 import type { Truth } from './truth.js';
 
+/** Milliseconds after which the operator looks once more: helpers that were at work are over by then. */
+const OPERATOR_MS = 60_000;
+
 /** The adversary of one run. */
 export class Adversary {
   readonly #scheduler: Scheduler;
@@ -89,12 +92,21 @@ export class Adversary {
       kernel.setServer(mount, 'answering', 'stranger');
       if (this.#chance.once(0.2)) services.crashDaemon(mount);
     }
-    for (const mount of [...kernel.mounts]) if (mount.serves === null) kernel.vanish(mount);
+    this.#operatorCleans();
+    this.#scheduler.after(null, OPERATOR_MS, 'operator: looks once more', () => this.#operatorCleans());
     for (const history of this.#targets) {
       const node = tree.nodes.get(history.mountPoint);
       if (node !== undefined && (node.kind !== 'directory' || node.occupied)) tree.take(history.mountPoint);
     }
     this.#disturbed();
+  }
+
+  /** An operator unmounts what does not belong on our leaves: strangers' mounts, and what a wrong helper left. */
+  #operatorCleans(): void {
+    const { kernel } = this.#host;
+    for (const { mountPoint, volume } of this.#targets) {
+      for (const mount of kernel.at(mountPoint)) if (mount.serves !== volume.export) kernel.vanish(mount);
+    }
   }
 
   #make(trouble: Trouble): void {

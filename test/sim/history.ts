@@ -75,6 +75,13 @@ export class History {
     return this.moments.slice(Math.max(0, first));
   }
 
+  /** Whether `test` held at some moment of the last `ms` milliseconds before now. */
+  within(ms: number, test: (moment: Moment) => boolean): boolean {
+    const from = this.#scheduler.now - ms;
+    const first = this.moments.findLastIndex(({ at }) => at <= from);
+    return this.moments.slice(Math.max(0, first)).some(test);
+  }
+
   /** Whether `test` held at some moment since that step. */
   ever(step: number, test: (moment: Moment) => boolean): boolean {
     return this.since(step).some(test);

@@ -124,9 +124,11 @@ export class Kernel {
     return null;
   }
 
-  /** A stranger's mount goes, wherever in its stack it is. */
+  /** An operator takes a mount away, wherever in its stack it is and whoever uses it. */
   vanish(mount: Mount): void {
     this.mounts.splice(this.mounts.indexOf(mount), 1);
+    if (this.#isKept(mount)) this.detached.push(mount);
+    else mount.server?.onUnmounted();
     this.changed(mount.mountPoint, 'stranger');
   }
 

@@ -10,6 +10,8 @@ import { keyOf, type Call, type Truth } from './truth.js';
 
 /** Milliseconds that an undisturbed request on an undisturbed volume may take at most. */
 const CALM_MS = 2500;
+/** Milliseconds that an answer takes from the server to the client. */
+const ON_ITS_WAY_MS = 30;
 /** Milliseconds for which a disturbance of the whole host goes on being felt (the longest pause between two attempts). */
 const AFTERMATH_MS = 40_000;
 
@@ -137,7 +139,9 @@ export class ReplyJudge {
 
   #validate(call: Call, reply: ValidateReply): void {
     const history = this.#histories.get(call.volume.leaf)!;
-    if (!history.ever(call.beganStep, (moment) => permits(moment, reply))) {
+    // An answer that is on its way while the server comes back is the old one.
+    const wasHung = reply.verdict === 'hung' && history.within(ON_ITS_WAY_MS, (moment) => permits(moment, reply));
+    if (!wasHung && !history.ever(call.beganStep, (moment) => permits(moment, reply))) {
       this.#fail('I6', `${name(call)} said ${reply.verdict}, which was never true; the leaf is ${tell(history.now)}`);
     }
   }
