@@ -67,6 +67,26 @@ export async function vitest(name, words, { prefix = [process.execPath], env = {
   return counted;
 }
 
+/** Runs a program that counts for itself: its last line is `N passed, N failed, N skipped`. */
+export async function counted(name, command) {
+  const { status, output, seconds } = await run(command);
+  const [, passed, failed, skipped] = /(\d+) passed, (\d+) failed, (\d+) skipped\s*$/.exec(output) ?? [];
+  const counts = { passed: Number(passed ?? 0), failed: Number(failed ?? 1), skipped: Number(skipped ?? 0) };
+  if (status !== 0 && counts.failed === 0) counts.failed = 1;
+  report(
+    `${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`,
+    counts.failed === 0,
+    seconds,
+  );
+  if (counts.failed > 0 || counts.skipped > 0) process.stdout.write(`${output}\n`);
+  return counts;
+}
+
+/** Forgets the results of earlier runs, which the last stages read. */
+export function forgetResults() {
+  rmSync(RESULTS, { recursive: true, force: true });
+}
+
 function count(file) {
   try {
     const report = JSON.parse(readFileSync(file, 'utf8'));

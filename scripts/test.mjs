@@ -1,13 +1,13 @@
-// Everything that this host can run: the fast loop, the fast tests on the other supported Node, the simulation, and the
-// real tests in namespaces of their own. What cannot run is named with the reason. `prove` runs more seeds. The last
-// line is `N passed, N failed, N skipped`.
+// Everything that this host can run: the fast loop, the fast tests on the other supported Node, the simulation, the real
+// tests in namespaces of their own, the original defects put back one at a time, and what may be concluded of the claims.
+// What cannot run is named with the reason. `prove` runs more seeds. The last line is `N passed, N failed, N skipped`.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fastLoop } from './check.mjs';
 import { ISOLATED } from './isolated.mjs';
 import { installPackages } from './packages.mjs';
-import { finish, ROOT, run, skip, vitest } from './stages.mjs';
+import { check, counted, finish, forgetResults, ROOT, run, skip, vitest } from './stages.mjs';
 
 /** The other Node that is supported, from the npm registry: package node-linux-ARCH, which is nothing but the program. */
 const OTHER_NODE = '24.21.0';
@@ -43,8 +43,11 @@ async function realTests() {
   return vitest('real tests', ['--project', 'real'], { prefix: [...ISOLATED, process.execPath] });
 }
 
+forgetResults();
 const counts = await fastLoop();
 counts.push(await onOtherNode());
 counts.push(await vitest('simulation', ['--project', 'sim'], { env: { FAIRLEAD_SIM_SEEDS: String(SEEDS[mode]) } }));
 counts.push(await realTests());
+counts.push(await counted('original defects put back', [process.execPath, 'dist/scripts/mutants.js']));
+counts.push(await check('claims settled by what ran', [process.execPath, 'dist/scripts/claims-report.js']));
 finish(counts);
