@@ -52,7 +52,10 @@ export async function ensureUsable(
     const ended = await carryOut(context, kind, volume, plan.steps, deadline, opening(context, volume));
     const replaced = ended.end === 'done' || ended.step !== plan.steps[0];
     if (replaced && holders.length > 0) context.state.sightOf(volume.leaf).needsRestart = holders;
-    if (ended.end === 'done') continue;
+    if (ended.end === 'done') {
+      foundMounted ||= ended.foundMounted;
+      continue;
+    }
     const error = errorFromBody(ended.error);
     if (ended.end === 'refused') throw error;
     exchange.failing(error);

@@ -10,7 +10,9 @@ import type { Deadline } from './deadline.js';
 
 /** How a list of steps ended. `refused` and `unknown` tell at which step, and why; the steps after it were not begun. */
 export type StepsEnd =
-  { readonly end: 'done' } | { readonly end: 'refused' | 'unknown'; readonly step: Step; readonly error: ErrorBody };
+  /** `foundMounted`: the mount step found the right volume there, made by somebody else since it was looked at. */
+  | { readonly end: 'done'; readonly foundMounted: boolean }
+  | { readonly end: 'refused' | 'unknown'; readonly step: Step; readonly error: ErrorBody };
 
 /** An operation's identity is its leaf's: there is at most one open operation a leaf. */
 function operationIdOf(volume: Volume): OperationId {
@@ -34,6 +36,7 @@ export async function carryOut(
   const sight = context.state.sightOf(volume.leaf);
   const { since, ...earlier } = context.state.operations.get(volume.leaf) ?? { mountBegun: false, since: clock.date() };
   let { mountBegun } = earlier;
+  let foundMounted = false;
   for (const [cursor, step] of steps.entries()) {
     mountBegun ||= step.kind === 'mount';
     const operation: OperationRecord = { id: operationIdOf(volume), kind, volume, steps, cursor, mountBegun, since };
@@ -46,8 +49,13 @@ export async function carryOut(
     sight.step = null;
     log.info('step', { leaf: volume.leaf, operation: kind, step: step.kind, end: ended.end });
     if (ended.end !== 'done') return { end: ended.end, step, error: ended.error };
+    if (step.kind === 'mount' && !ended.changed) {
+      // Somebody else was quicker, so it is not ours to take away again; the next journal entry says so.
+      foundMounted = true;
+      mountBegun = earlier.mountBegun;
+    }
   }
-  return { end: 'done' };
+  return { end: 'done', foundMounted };
 }
 
 /** The change that closes the leaf's open operation, if there is one. */

@@ -426,6 +426,24 @@ describe('a connect', () => {
     nothingIsLeft(bench);
   });
 
+  it.each([
+    ['succeeds', 'regular'],
+    ['fails', 'other'],
+  ])('that finds the volume mounted by somebody else meanwhile, and %s, keeps it with a hold', async (_, disk) => {
+    const bench = await started();
+    Object.assign(bench.at(VOLUME), { disk });
+    bench.once('step mount', () => {
+      bench.mounted(VOLUME);
+      return { end: 'done', changed: false };
+    });
+    const connect = bench.connect(VOLUME, ALICE, { disk: DISK });
+    await quiet();
+    expect(codeOf(connect)).toBe(disk === 'other' ? 'foreign' : 'kept');
+    expect(bench.durable.usersOf(VOLUME.leaf)).toContain('hold:inherited');
+    await bench.clock.pass(300_000);
+    expect(bench.at(VOLUME).mounts).toHaveLength(1);
+  });
+
   it('that only hardened a mount of somebody else keeps it, with a hold, when it fails', async () => {
     const bench = await started();
     bench.mounted(VOLUME, { mounts: [mountOf({ hardened: false })] });
