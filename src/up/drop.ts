@@ -39,7 +39,7 @@ export function dropTo({ uid, gid }: Identity): void {
 
 /** One thread (proc_pid_status(5)): all four user and group ids are the ones wanted, and no capability is left. */
 function check(status: string, uid: number, gid: number): void {
-  const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? '?';
+  const field = (name: string): string => new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1]?.trim() ?? '?';
   const only = (ids: string, id: number): boolean => ids.split(/\s+/).every((one) => Number(one) === id);
   const capabilities = ['CapPrm', 'CapEff', 'CapAmb'].map(field);
   if (!only(field('Uid'), uid) || !only(field('Gid'), gid) || !capabilities.every((set) => /^0+$/.test(set))) {
