@@ -17,8 +17,8 @@ export interface SocketOwner {
   readonly gid: number;
 }
 
-/** Connections that the kernel may queue for us. */
-const BACKLOG = 511;
+/** Connections that the kernel may queue for us; it takes no more than net.core.somaxconn, 4096 since Linux 5.4. */
+const BACKLOG = 4096;
 
 /**
  * Makes the server listen at `path`, after taking away a dead socket of an earlier process. At no moment may anybody

@@ -220,9 +220,15 @@ describe('clients that are', () => {
     for (const socket of sockets) socket.destroy();
     await until('there is room again', async () => {
       const late = new Client(host.socket);
-      const { status } = await late.list();
-      late.close();
-      return status === 200;
+      try {
+        return (await late.list()).status === 200;
+      } catch (error) {
+        // The kernel's queue is still full of those who have gone (connect(2), EAGAIN).
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+        return false;
+      } finally {
+        late.close();
+      }
     });
     expect(memory(agent ?? 0) - before).toBeLessThan(100);
   });
