@@ -33,10 +33,10 @@ export interface Place {
    * for it; taking away what was allowed once must stay possible.
    */
   authorise(): void;
-  /** Is the entry this volume? `source` as {@link sourceOf} gives it. */
+  /** Is the entry this volume? `source` is the identity of {@link identifiedBy} now; null where the table alone tells. */
   recognises(entry: MountEntry, source: SourceIdentity | null): boolean;
-  /** Identity of the directory that is bound, for a backend that recognises its mounts by it; else null. */
-  sourceOf(): SourceIdentity | null;
+  /** The directory whose identity tells mounts of this volume from others; null: the table alone tells. */
+  readonly identifiedBy: string | null;
   /** Does the entry look like a mount of this backend, whichever volume it is? */
   resembles(entry: MountEntry): boolean;
   mountWay(): MountWay;
@@ -69,11 +69,7 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
     configFile: 'clientConfig' in settings ? settings.clientConfig : null,
     authorise: () => backend.authorise(volume, settings),
     recognises: (entry, source) => backend.recognises(entry, volume, source),
-    sourceOf: () => {
-      if (!backend.identifiedBySource) return null;
-      const way = mountWay();
-      return way.way === 'bind' ? context.machine.mounts.identify(way.source) : null;
-    },
+    identifiedBy: backend.identifiedBySource ? boundDirectory(mountWay()) : null,
     resembles: (entry) => backend.candidateExports(entry).length > 0,
     mountWay,
     unmountCommand: () => backend.unmountCommand(settings, mountpoint),
@@ -88,4 +84,8 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
       accessGid: settings.accessGid,
     }),
   };
+}
+
+function boundDirectory(way: MountWay): string | null {
+  return way.way === 'bind' ? way.source : null;
 }

@@ -87,9 +87,13 @@ export function requireSoundConfigFile(context: Context, place: Place): void {
   throw new FairleadError('helper-untrusted', message, { field: 'client_config', leaf: place.volume.leaf });
 }
 
-/** The mount to work on: the topmost one, if it is the volume; null if nothing is mounted. Refuses foreign ones. */
+/**
+ * The mount to work on: the topmost one, if it is the volume; null if nothing is mounted. Refuses foreign ones, and those
+ * of which it cannot be told.
+ */
 export function requireRecognised(place: Place, sight: Sight): SeenMount | null {
   if (sight.top === undefined) return null;
+  if (sight.doubt !== null) throw inDoubt(place, sight.doubt);
   if (sight.top.recognised) return sight.top;
   throw foreign(
     place,
@@ -133,6 +137,15 @@ export function requireDead(place: Place, judgement: Judgement): 'plain' | 'deta
   throw new FairleadError('permission-denied', 'The mount is not proven dead, so it is not taken away.', {
     leaf: place.volume.leaf,
   });
+}
+
+/** The error of a mount of which it cannot be told whether it is the volume. */
+export function inDoubt(place: Place, { verdict, reason }: Judgement): FairleadError {
+  return new FairleadError(
+    verdict === 'hung' ? 'hung' : 'unhealthy',
+    `The directory that the volume names cannot be looked at: ${reason} Look at the storage it lies on, then try again.`,
+    { leaf: place.volume.leaf },
+  );
 }
 
 function foreign(place: Place, message: string): FairleadError {

@@ -1,14 +1,15 @@
-// Everything that may wait for a filesystem server, from the parent's side: probes, disks and unmounts are handed to
-// children that may hang. A mount has one gate: at most one call of ours is outstanding on it, so a hung volume costs one
+// Everything that may wait for a filesystem server, from the parent's side: probes, disks and identities are handed to
+// children that may hang, and so are unmounts and binds (acts.ts). A mount has one gate: at most one call of ours is outstanding on it, so a hung volume costs one
 // thread and delays no other. Whoever asks while a call is at work waits for a fresh one that begins after he asked;
 // when the call at work is overdue, everybody is told `hung`, and nothing is added until it is answered.
 
 import type { Clock } from '../core/clock.js';
 import { FairleadError } from '../core/errors.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
-import type { Machine } from '../sys/ports.js';
+import type { DirectoryIdentity, Machine } from '../sys/ports.js';
+import { Acts } from './acts.js';
 import { LATE, within } from './deadline.js';
-import { type Job, type JobEnd, ProbePool } from './probe-pool.js';
+import { type JobEnd, ProbePool } from './probe-pool.js';
 
 /** A mount that is to be asked. */
 export interface ProbeTarget {
@@ -30,14 +31,14 @@ export type DiskAnswer =
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'hung' };
 
-/** How an unmount ended. `errno` null: done. `lost`: its child ended, look at the table. */
-export type UnmountEnd =
-  | { readonly end: 'answered'; readonly errno: string | null }
-  | { readonly end: 'lost' }
-  | { readonly end: 'exhausted' };
+/** Which directory the source of a bind is now; `identity` null: none (any more). */
+export type Identified =
+  | { readonly end: 'answered'; readonly identity: DirectoryIdentity | null }
+  | { readonly end: 'failed'; readonly errno: string }
+  | { readonly end: 'hung' };
 
 /** What is asked at a gate, and who waits for it. */
-type Call = ProbeCall | DiskCall;
+type Call = ProbeCall | DiskCall | IdentifyCall;
 interface ProbeCall {
   readonly kind: 'probe';
   access: Access;
@@ -47,6 +48,11 @@ interface DiskCall {
   readonly kind: 'disk';
   readonly name: string;
   readonly waiting: Waiting<DiskAnswer>[];
+}
+interface IdentifyCall {
+  readonly kind: 'identify';
+  readonly source: string;
+  readonly waiting: Waiting<Identified>[];
 }
 interface Waiting<T> {
   readonly resolve: (value: T) => void;
@@ -59,7 +65,13 @@ interface Gate {
   readonly queue: Call[];
 }
 
-const HUNG: ProbeFacts = { statfs: { end: 'hung' }, write: 'not-asked', search: 'not-asked', witness: 'not-asked' };
+/** The facts of a probe that was not answered. */
+export const HUNG: ProbeFacts = {
+  statfs: { end: 'hung' },
+  write: 'not-asked',
+  search: 'not-asked',
+  witness: 'not-asked',
+};
 
 /** The broker's children and gates. */
 export class Prober {
@@ -67,25 +79,24 @@ export class Prober {
   readonly #clock: Clock;
   readonly #gates = new Map<string, Gate>();
   readonly #pools = new Map<string, ProbePool>();
-  /** Unmounts have children of their own, so that they never wait behind probes. */
-  readonly #unmounting: ProbePool;
-  readonly #unmounts = new Map<string, Job>();
+  /** What changes mounts. */
+  readonly acts: Acts;
 
   constructor(machine: Machine) {
     this.#machine = machine;
     this.#clock = machine.clock;
-    this.#unmounting = new ProbePool(machine.clock, () => machine.probeChildren.start(0, 0));
+    this.acts = new Acts(machine);
   }
 
   /** Our own processes that may be seen using a mount. */
   get pids(): readonly number[] {
-    return [...this.#pools.values(), this.#unmounting].flatMap((pool) => pool.pids);
+    return [...this.#pools.values(), this.acts].flatMap((pool) => pool.pids);
   }
 
   /** Ends all children that can be ended. */
   close(): void {
     for (const pool of this.#pools.values()) pool.close();
-    this.#unmounting.close();
+    this.acts.close();
   }
 
   /**
@@ -125,6 +136,24 @@ export class Prober {
     });
   }
 
+  /**
+   * Which directory `source` is, which was bound to make this mount: it lies on the same storage, so it has the mount's
+   * gate. Rejects like {@link probe}.
+   */
+  identify(target: ProbeTarget, source: string): Promise<Identified> {
+    return new Promise((resolve, reject) => {
+      const gate = this.#gate(target);
+      if (gate.running === 'overdue') {
+        resolve({ end: 'hung' });
+        return;
+      }
+      const next = gate.queue.find((call): call is IdentifyCall => call.kind === 'identify' && call.source === source);
+      if (next === undefined) gate.queue.push({ kind: 'identify', source, waiting: [{ resolve, reject }] });
+      else next.waiting.push({ resolve, reject });
+      this.#pump(target, gate);
+    });
+  }
+
   /** Whether a call of ours is on the mount now; while one is, the mount is busy through us. */
   using(target: ProbeTarget): 'no' | 'yes' | 'hung' {
     switch (this.#gates.get(keyOf(target))?.running ?? 'none') {
@@ -135,42 +164,6 @@ export class Prober {
       case 'overdue':
         return 'hung';
     }
-  }
-
-  /** Begins umount2 on `<base>/<leaf>`. Only when nothing is {@link unmounting} there. */
-  unmount(base: string, leaf: string, mode: 'plain' | 'detach'): Promise<UnmountEnd> {
-    const mountpoint = base === '/' ? `/${leaf}` : `${base}/${leaf}`;
-    if (this.#unmounts.has(mountpoint)) throw new Error('two unmounts of one leaf at the same time');
-    const job = this.#unmounting.run({ kind: 'unmount', base, leaf, mode });
-    this.#unmounts.set(mountpoint, job);
-    return job.end.then((end) => {
-      this.#unmounts.delete(mountpoint);
-      switch (end.kind) {
-        case 'unmount':
-          return { end: 'answered', errno: end.errno };
-        case 'failed':
-          return { end: 'answered', errno: end.errno };
-        case 'exhausted':
-          return { end: 'exhausted' };
-        case 'died':
-        case 'probe':
-        case 'disk':
-          return { end: 'lost' };
-      }
-    });
-  }
-
-  /** Whether an unmount of the leaf is still outstanding: until it ends it may act at any time. */
-  unmounting(mountpoint: string): boolean {
-    return this.#unmounts.has(mountpoint);
-  }
-
-  /** Kills the child of an outstanding unmount and waits for its end; false if it may still act after `ms`. */
-  async endUnmount(mountpoint: string, ms: number): Promise<boolean> {
-    const job = this.#unmounts.get(mountpoint);
-    if (job === undefined) return true;
-    job.kill();
-    return (await within(this.#clock, job.end, ms)) !== LATE;
   }
 
   #gate(target: ProbeTarget): Gate {
@@ -192,7 +185,7 @@ export class Prober {
   }
 
   async #serve(target: ProbeTarget, gate: Gate, call: Call): Promise<void> {
-    const work = call.kind === 'probe' ? this.#probeNow(target, call) : this.#diskNow(target, call);
+    const work = this.#answer(target, call);
     // Settles only here: nobody else awaits it, and a call that is never answered never gets further.
     const over = work.then(
       () => undefined,
@@ -208,6 +201,17 @@ export class Prober {
     }
     gate.running = 'none';
     this.#pump(target, gate);
+  }
+
+  #answer(target: ProbeTarget, call: Call): Promise<void> {
+    switch (call.kind) {
+      case 'probe':
+        return this.#probeNow(target, call);
+      case 'disk':
+        return this.#diskNow(target, call);
+      case 'identify':
+        return this.#identifyNow(call);
+    }
   }
 
   async #probeNow(target: ProbeTarget, call: ProbeCall): Promise<void> {
@@ -231,6 +235,15 @@ export class Prober {
     const answer: DiskAnswer =
       seen.kind === 'disk'
         ? { end: 'answered', state: seen.state, size: seen.size }
+        : { end: 'failed', errno: seen.kind === 'failed' ? seen.errno : 'EPROTO' };
+    for (const { resolve } of call.waiting) resolve(answer);
+  }
+
+  async #identifyNow(call: IdentifyCall): Promise<void> {
+    const seen = await this.#run(0, 0, { kind: 'identify', source: call.source });
+    const answer: Identified =
+      seen.kind === 'identify'
+        ? { end: 'answered', identity: seen.identity }
         : { end: 'failed', errno: seen.kind === 'failed' ? seen.errno : 'EPROTO' };
     for (const { resolve } of call.waiting) resolve(answer);
   }

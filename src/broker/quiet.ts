@@ -1,4 +1,4 @@
-// Making sure that nothing of ours acts on a leaf any more: helpers in its units, and an unmount in a child. Killing is
+// Making sure that nothing of ours acts on a leaf any more: helpers in its units, and an unmount or a bind in a child. Killing is
 // not enough; it is over when the unit is empty and the child's call has ended.
 
 import { DAEMON_GRACE_MS, KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS } from '../core/limits.js';
@@ -20,10 +20,13 @@ export async function makeQuiet(
   daemons: 'end-all' | 'spare-copies',
 ): Promise<'quiet' | 'acting'> {
   const { prober, leftServing } = context;
-  if (!(await prober.endUnmount(place.mountpoint, deadline.atMost(KILL_GRACE_MS)))) return 'acting';
+  if (!(await prober.acts.end(place.mountpoint, deadline.atMost(KILL_GRACE_MS)))) return 'acting';
+  // No helper takes part in a bind, and the directory need not be asked what its mount is.
+  if (place.identifiedBy !== null) return 'quiet';
   if (!(await empty(context, place.unmountUnit, deadline))) return 'acting';
   // Covered by somebody else's mount it is still ours, and its daemon lives in the unit.
-  if (look(context, place).mounts.some(({ recognised }) => recognised)) return helperOver(context, place, deadline);
+  const { mounts } = await look(context, place, deadline);
+  if (mounts.some(({ recognised }) => recognised)) return helperOver(context, place, deadline);
   if (daemons === 'spare-copies' && leftServing.has(place.mountUnit)) return 'quiet';
   if (!(await empty(context, place.mountUnit, deadline))) return 'acting';
   leftServing.delete(place.mountUnit);

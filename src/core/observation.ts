@@ -14,7 +14,11 @@ export type UnitState = 'idle' | 'starting' | 'serving';
 
 /** One mount at the leaf. Mount IDs are left out on purpose: they never cross a process or a namespace. */
 export interface ObservedMount {
-  /** The backend's predicate over source, type, root and st_dev said: this is the volume that was asked for. */
+  /**
+   * The backend's predicate over source, type, root and st_dev said: this is the volume that was asked for. Also where
+   * that cannot be told because the directory that was bound hangs or fails; the judgement says so then, asked for or
+   * not, and no step is carried out on such a mount.
+   */
   readonly recognised: boolean;
   readonly fsType: string;
   /** `major:minor` of the superblock: equal in every namespace. */
@@ -32,7 +36,10 @@ export interface Observation {
   /** Bottom first, topmost last; usually none or one. */
   readonly mounts: readonly ObservedMount[];
   readonly unit: UnitState;
-  /** Present when a probe was asked for; then it began after the request arrived. */
+  /**
+   * Present when a probe was asked for; then it began after the request arrived. Without one: the mounts cannot be told
+   * from others, and this is why.
+   */
   readonly judgement?: Judgement;
 }
 

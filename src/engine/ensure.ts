@@ -60,7 +60,8 @@ export async function ensureUsable(
     if (ended.end === 'refused') throw error;
     exchange.failing(error);
     await settle(context, volume);
-    if (deadline.isOver() || exchange.isAnswered()) throw error;
+    // What hangs would only hang again.
+    if (error.code === 'hung' || deadline.isOver() || exchange.isAnswered()) throw error;
   }
   throw new FairleadError(
     'unhealthy',

@@ -64,6 +64,8 @@ async function carryOutRemedy(
       return outcome === 'released' ? 'in-order' : 'again';
     }
     case 'hold': {
+      // No probe was asked for: it cannot be told now whether the mount is the volume, so nothing is promised to it.
+      if (observation.judgement !== undefined) return 'again';
       const hold = { leaf, reason: 'inherited', since: context.ports.clock.date() } as const;
       await context.commit([...mounted(context, volume), { kind: 'put-hold', hold }, ...closing(context, volume)]);
       context.note(observation);

@@ -4,7 +4,15 @@
 import { chmodSync, readdirSync } from 'node:fs';
 import type { LeafState } from '../core/observation.js';
 import { errnoOf } from './libc/errors.js';
-import { factsOf, type Handle, makeDirectoryAt, mountIdOf, openAt, removeDirectoryAt } from './libc/files.js';
+import {
+  factsOf,
+  type Handle,
+  makeDirectoryAt,
+  mountIdOf,
+  openAt,
+  removeDirectoryAt,
+  type Walk,
+} from './libc/files.js';
 import type { Directories, DirectoryFacts } from './ports.js';
 
 /** The directories of this machine. */
@@ -21,6 +29,23 @@ export function singleName(name: string): string {
     throw new RangeError('a directory name must be a single path component');
   }
   return name;
+}
+
+/** A handle on the leaf directory, or on the root of what is mounted there; null if it is not a directory (any more). */
+export function openLeaf(base: Handle, leaf: string, walk: Exclude<Walk, 'anywhere'>): Handle | null {
+  try {
+    return openAt(base, singleName(leaf), 'directory', walk);
+  } catch (error) {
+    switch (errnoOf(error)) {
+      case 'ENOENT':
+      case 'ELOOP':
+      case 'ENOTDIR':
+      case 'EXDEV':
+        return null;
+      default:
+        throw error;
+    }
+  }
 }
 
 function chain(path: string): readonly DirectoryFacts[] {

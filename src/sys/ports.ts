@@ -46,26 +46,13 @@ export interface Directories {
   list(base: string): readonly string[];
 }
 
-/** Mount calls that never wait for a server. Those that may (umount) go through a probe child. */
+/** Mount calls that never wait for a server. Those that may (binding, unmounting) go through a probe child. */
 export interface Mounts {
   /**
    * Sets the attributes on the topmost mount at the leaf, if its superblock is `dev` (identity is checked on the handle
    * that is changed). `other` if something else is there now.
    */
   harden(base: string, leaf: string, dev: string, hardening: Hardening): 'hardened' | 'other' | 'not-mounted';
-  /**
-   * Binds the directory `source`, reached without following a link and below one of `roots`, to the leaf: openat2,
-   * open_tree clone, made private, hardened, move_mount onto the leaf's handle. `source-*` tell what is wrong with it.
-   */
-  bind(
-    source: string,
-    roots: readonly string[],
-    base: string,
-    leaf: string,
-    hardening: Hardening,
-  ): 'bound' | 'source-absent' | 'source-link' | 'source-not-a-directory' | 'source-outside' | 'leaf-changed';
-  /** st_dev and path within its filesystem of the directory `source`; null if it is not a directory any more. */
-  identify(source: string): { readonly dev: string; readonly root: string } | null;
 }
 
 /** How a helper is to be started. */
@@ -115,13 +102,41 @@ export type ProbeJob =
       readonly witness: string | null;
     }
   | { readonly kind: 'unmount'; readonly base: string; readonly leaf: string; readonly mode: 'plain' | 'detach' }
+  /**
+   * Binds the directory `source`, reached without following a link and below one of `roots`, to the leaf: openat2,
+   * open_tree clone, made private, hardened, move_mount onto the leaf's handle.
+   */
+  | {
+      readonly kind: 'bind';
+      readonly source: string;
+      readonly roots: readonly string[];
+      readonly base: string;
+      readonly leaf: string;
+      readonly hardening: Hardening;
+    }
+  /** Which directory of which superblock `source` is. */
+  | { readonly kind: 'identify'; readonly source: string }
+  /** What the volume at `path` has under `name`; a mount that covers the name is `other`. */
   | { readonly kind: 'disk'; readonly path: string; readonly name: string };
+
+/** How a bind ended. `source-*` tell what is wrong with the directory; nothing is mounted then. */
+export type BindEnd =
+  'bound' | 'source-absent' | 'source-link' | 'source-not-a-directory' | 'source-outside' | 'leaf-changed';
+
+/** A directory, wherever it is seen: st_dev of its superblock and its path within that. */
+export interface DirectoryIdentity {
+  readonly dev: string;
+  readonly root: string;
+}
 
 /** What a probe child answers. A job that hangs is never answered. */
 export type ProbeAnswer =
   | { readonly kind: 'probe'; readonly facts: ProbeFacts }
   /** `errno` null: done. EINVAL: not a mount point. EBUSY: busy. */
   | { readonly kind: 'unmount'; readonly errno: string | null }
+  | { readonly kind: 'bind'; readonly end: BindEnd }
+  /** Null: it is not a directory (any more). */
+  | { readonly kind: 'identify'; readonly identity: DirectoryIdentity | null }
   | {
       readonly kind: 'disk';
       readonly state: 'absent' | 'regular' | 'link' | 'other';

@@ -4,10 +4,12 @@
 import { constants } from 'node:fs';
 import { access, lstat, statfs } from 'node:fs/promises';
 import type { ProbeFacts } from '../core/verdict.js';
+import { Binds } from './binds.js';
 import { openBase, singleName } from './directories.js';
 import { errnoOf } from './libc/errors.js';
 import { attributeLength, deviceName } from './libc/files.js';
 import { unmountBelow } from './libc/mounts.js';
+import { KernelMountTable } from './mount-table.js';
 import type { ProbeAnswer, ProbeJob } from './ports.js';
 
 /** What the parent sends, and what it gets back. Both ends are ours: the types are the protocol. */
@@ -20,6 +22,9 @@ export interface ProbeReply {
   readonly id: number;
   readonly answer: ProbeAnswer;
 }
+
+/** Made when it is first needed: most children never bind. */
+let binds: Binds | null = null;
 
 dropRights(Number(process.argv[2]), Number(process.argv[3]));
 process.on('message', (request: ProbeRequest) => {
@@ -52,6 +57,12 @@ async function answer(job: ProbeJob): Promise<ProbeAnswer> {
         return { kind: 'probe', facts: await probe(job) };
       case 'unmount':
         return await unmount(job);
+      case 'bind': {
+        const { source, roots, base, leaf, hardening } = job;
+        return { kind: 'bind', end: await theBinds().bind(source, roots, base, singleName(leaf), hardening) };
+      }
+      case 'identify':
+        return { kind: 'identify', identity: await theBinds().identify(job.source) };
       case 'disk':
         return await disk(job);
     }
@@ -60,6 +71,11 @@ async function answer(job: ProbeJob): Promise<ProbeAnswer> {
     if (errno === null) throw error;
     return { kind: 'failed', errno };
   }
+}
+
+function theBinds(): Binds {
+  binds ??= new Binds(new KernelMountTable());
+  return binds;
 }
 
 type Job<Kind extends ProbeJob['kind']> = Extract<ProbeJob, { readonly kind: Kind }>;

@@ -68,29 +68,6 @@ export class Host {
             );
           return 'hardened';
         },
-        bind: (source, roots, base, leaf, hardening) => {
-          const node = tree.nodes.get(source);
-          if (!roots.some((root) => source.startsWith(`${root}/`))) return 'source-outside';
-          if (node === undefined) return 'source-absent';
-          if (node.kind === 'link') return 'source-link';
-          if (node.kind === 'other') return 'source-not-a-directory';
-          const mountPoint = `${base}/${leaf}`;
-          if (tree.nodes.get(mountPoint)?.kind !== 'directory') return 'leaf-changed';
-          if (!life.alive) return 'leaf-changed';
-          const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
-          const what = {
-            root: source,
-            mountPoint,
-            fsType: 'ext4',
-            source: '/dev/sda1',
-            server: null,
-            serves: source,
-            maker: 'fairlead',
-          } as const;
-          kernel.mount(what, set);
-          return 'bound';
-        },
-        identify: (source) => (tree.nodes.get(source)?.kind === 'directory' ? { dev: '8:1', root: source } : null),
       },
       processes: {
         holding: (dev, mountPoint, excludePids) =>

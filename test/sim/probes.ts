@@ -2,9 +2,9 @@
 // busy. Killing the child frees a job whose request was never read; one whose request was read and kept stays until the
 // server dies, answers or the host reboots, as the kernel has it.
 
-import type { ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
+import type { BindEnd, ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
 import type { Access, ProbeFacts } from '../../src/core/verdict.js';
-import type { Kernel, Mount } from './kernel.js';
+import { HOST_DEV, type Kernel, type Mount } from './kernel.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 import type { Tree } from './directories.js';
@@ -116,6 +116,15 @@ export class Probes {
         answer({ kind: 'unmount', errno: this.#unmount(`${job.base}/${job.leaf}`, job.mode) });
         return;
       }
+      case 'bind': {
+        answer({ kind: 'bind', end: this.#bind(job) });
+        return;
+      }
+      case 'identify': {
+        const isDirectory = this.#tree.nodes.get(job.source)?.kind === 'directory';
+        answer({ kind: 'identify', identity: isDirectory ? { dev: HOST_DEV, root: job.source } : null });
+        return;
+      }
       case 'probe': {
         this.#ask(job.path, stuck, ended, (mount) =>
           answer({ kind: 'probe', facts: this.#facts(mount, job.path, job.access, job.witness) }),
@@ -130,6 +139,29 @@ export class Probes {
 
   #unmount(mountPoint: string, mode: 'plain' | 'detach'): string | null {
     return this.#kernel.unmount(mountPoint, mode, 'fairlead');
+  }
+
+  #bind({ source, roots, base, leaf, hardening }: Extract<ProbeJob, { readonly kind: 'bind' }>): BindEnd {
+    const node = this.#tree.nodes.get(source);
+    if (!roots.some((root) => source.startsWith(`${root}/`))) return 'source-outside';
+    if (node === undefined) return 'source-absent';
+    if (node.kind === 'link') return 'source-link';
+    if (node.kind === 'other') return 'source-not-a-directory';
+    const mountPoint = `${base}/${leaf}`;
+    if (this.#tree.nodes.get(mountPoint)?.kind !== 'directory') return 'leaf-changed';
+    if (this.#kernel.top(mountPoint) !== undefined) return 'leaf-changed';
+    const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
+    const what = {
+      root: source,
+      mountPoint,
+      fsType: 'ext4',
+      source: '/dev/sda1',
+      server: null,
+      serves: source,
+      maker: 'fairlead',
+    } as const;
+    this.#kernel.mount(what, set);
+    return 'bound';
   }
 
   /** Calls the server of whatever is mounted there; waits while it keeps silent. */

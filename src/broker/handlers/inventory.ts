@@ -93,7 +93,7 @@ async function itemOf(
   const mounts: readonly SeenMount[] =
     volume === null
       ? entries.map((entry) => ({ entry, recognised: false }))
-      : look(context, placeOfVolume(context, volume)).mounts;
+      : (await look(context, placeOfVolume(context, volume), deadline)).mounts;
   const directory = entries.length > 0 ? 'mounted' : context.machine.directories.leafState(base, leaf);
   if (directory === 'absent') return null;
   const unit = await unitOf();

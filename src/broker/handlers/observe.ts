@@ -38,8 +38,10 @@ async function seeAndJudge(
   deadline: Deadline,
 ): Promise<readonly [Sight, Judgement | null]> {
   for (let looks = 1; ; looks += 1) {
-    const sight = look(context, place);
-    const { top } = sight;
+    const sight = await look(context, place, deadline);
+    const { top, doubt } = sight;
+    // Said even where nobody asked for a probe: what is seen is not certain.
+    if (doubt !== null) return [sight, doubt];
     if (access === null) return [sight, null];
     if (top === undefined) return [sight, { verdict: 'absent', reason: 'The volume is not mounted.', dead: false }];
     if (!top.recognised) {

@@ -5,7 +5,7 @@ import { MAX_HOLDERS } from '../../core/limits.js';
 import { parseDiskName } from '../../core/names.js';
 import { LATE, within } from '../deadline.js';
 import { type Place, placeOf } from '../place.js';
-import { requireRecognised } from '../policy.js';
+import { inDoubt, requireRecognised } from '../policy.js';
 import { look } from '../sight.js';
 import type { Handler } from './handler.js';
 
@@ -14,7 +14,7 @@ export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);
   place.authorise();
   const name = parseDiskName(request.name, 'name');
-  const mount = requireRecognised(place, look(context, place));
+  const mount = requireRecognised(place, await look(context, place, deadline));
   if (mount === null) throw failure(place, 'not-found', 'The volume is not mounted. Connect it first.');
   const asking = context.prober.disk(place.target(mount.entry.dev), name);
   const answer = await within(context.machine.clock, asking, deadline.remaining);
@@ -36,7 +36,8 @@ export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
 /** Processes that keep the mounted volume busy, our own probes left out. */
 export const holders: Handler<'holders'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);
-  const { top } = look(context, place);
+  const { top, doubt } = await look(context, place, deadline);
+  if (doubt !== null) throw inDoubt(place, doubt);
   if (top?.recognised !== true) return [];
   const looking = context.machine.processes.holding(top.entry.dev, place.mountpoint, context.prober.pids);
   const found = await within(context.machine.clock, looking, deadline.remaining);

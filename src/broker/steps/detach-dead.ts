@@ -14,10 +14,10 @@ import type { Executor } from './step.js';
 export const detachDead: Executor = async ({ context, place, deadline, begin }) => {
   const { machine, prober } = context;
   requireSoundBase(context, place);
-  const mount = requireRecognised(place, look(context, place));
+  const mount = requireRecognised(place, await look(context, place, deadline));
   if (mount === null) return UNCHANGED;
-  if (prober.unmounting(place.mountpoint)) {
-    return refused(place, 'hung', 'An earlier unmount of this volume has not been answered yet. It is worked off.');
+  if (prober.acts.acting(place.mountpoint)) {
+    return refused(place, 'hung', 'An earlier step on this volume has not been answered yet. It is worked off.');
   }
   const probing = prober.probe(place.target(mount.entry.dev), 'read-only');
   const facts = await within(machine.clock, probing, deadline.before(KILL_GRACE_MS));
@@ -30,7 +30,7 @@ export const detachDead: Executor = async ({ context, place, deadline, begin }) 
     return refused(place, 'deadline-exceeded', 'There was no time left to detach the mount. Try again.');
   }
   begin();
-  const working = prober.unmount(place.base, place.volume.leaf, mode);
+  const working = prober.acts.unmount(place.base, place.volume.leaf, mode);
   const end = await within(machine.clock, working, deadline.before(KILL_GRACE_MS));
   if (end === LATE) {
     return unknown(place, 'hung', 'The detach was not answered in time and may still happen. It is worked off.');

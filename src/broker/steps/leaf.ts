@@ -1,19 +1,16 @@
 // The leaf directory: made empty, 0700, root's; removed only when it is empty and nothing is mounted or mounting there.
 
-import type { StepEnd } from '../../core/steps.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
 import { makeQuiet } from '../quiet.js';
 import { look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED } from '../step-ends.js';
-import type { Attempt, Executor } from './step.js';
+import type { Executor } from './step.js';
 
 /** Makes the leaf, if nothing is there; a mounted or an empty leaf is done already. */
-export const makeLeaf: Executor = (attempt) => Promise.resolve(makeLeafNow(attempt));
-
-function makeLeafNow({ context, place, begin }: Attempt): StepEnd {
+export const makeLeaf: Executor = async ({ context, place, deadline, begin }) => {
   place.authorise();
   requireSoundBase(context, place);
-  const sight = look(context, place);
+  const sight = await look(context, place, deadline);
   if (requireRecognised(place, sight) !== null) return UNCHANGED;
   if (sight.directory === 'absent') {
     begin();
@@ -22,16 +19,16 @@ function makeLeafNow({ context, place, begin }: Attempt): StepEnd {
       return CHANGED;
     }
   }
-  const directory = look(context, place).directory;
+  const { directory } = await look(context, place, deadline);
   if (directory === 'empty' || directory === 'mounted') return UNCHANGED;
   return refused(place, 'foreign', 'Something other than an empty directory lies where the leaf belongs. Remove it.');
-}
+};
 
 /** Removes the leaf. A helper that may still mount there is ended first. */
 export const removeLeaf: Executor = async ({ context, place, deadline, begin }) => {
   requireSoundBase(context, place);
   const { leaf } = place.volume;
-  const before = look(context, place);
+  const before = await look(context, place, deadline);
   if (before.top !== undefined) return refused(place, 'busy', 'The leaf is mounted. Unmount it before removing it.');
   if (before.directory === 'absent') return UNCHANGED;
   if ((await makeQuiet(context, place, deadline, 'spare-copies')) === 'acting') {

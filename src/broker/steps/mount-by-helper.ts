@@ -64,11 +64,11 @@ async function firstSight({ context, place, deadline }: Attempt, ended: HelperEn
   const patience = succeeded(ended)
     ? Math.max(0, Math.min(APPEAR_TIMEOUT_MS, leftMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)))
     : 0;
-  const seen = await until(context.machine.clock, patience, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, () => {
-    const sight = look(context, place);
+  const seen = await until(context.machine.clock, patience, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, async () => {
+    const sight = await look(context, place, deadline);
     return sight.top === undefined && (sight.directory === 'empty' || sight.directory === 'mounted') ? null : sight;
   });
-  return seen ?? look(context, place);
+  return seen ?? look(context, place, deadline);
 }
 
 /**
@@ -84,7 +84,7 @@ async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<n
     return unknown(place, 'stuck', message, { helperOutput });
   }
   // It may have mounted in its last moment.
-  const { top } = look(context, place);
+  const { top } = await look(context, place, deadline);
   if (top?.recognised === true) {
     if ((await isDead(attempt, top)) && (await takeAway(attempt, place.base, place.volume.leaf, top.entry))) {
       return failure(attempt, ended, helperOutput);
@@ -92,7 +92,7 @@ async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<n
     context.reach('broker.mount.done');
     return CHANGED;
   }
-  const stray = strayOf(attempt, before);
+  const stray = await strayOf(attempt, before);
   if (stray !== null) {
     const message = 'The leaf was exchanged while the volume was mounted, and the mount landed elsewhere.';
     return (await takeAway(attempt, ...parentAndName(stray.mountPoint), stray))
@@ -100,7 +100,7 @@ async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<n
       : unknown(place, 'permission-denied', `${message} It could not be undone. Unmount it by hand.`, { helperOutput });
   }
   if (top === undefined) return failure(attempt, ended, helperOutput);
-  if (!isWrongVolume(attempt, before)) {
+  if (!(await isWrongVolume(attempt, before))) {
     const message = 'Another filesystem was mounted at the leaf meanwhile, and it is not touched. Unmount it.';
     return refused(place, 'foreign', message, { helperOutput });
   }
@@ -156,21 +156,20 @@ function outputOf({ place }: Attempt, ended: HelperEnd): string {
  * volume elsewhere is the helper's only if the way to the leaf is not what it was, or belongs to somebody who can make it
  * so for a moment; otherwise it is a stranger's and is left alone.
  */
-function strayOf({ context, place }: Attempt, before: ReadonlySet<number>): MountEntry | null {
-  const sight = look(context, place);
+async function strayOf({ context, place, deadline }: Attempt, before: ReadonlySet<number>): Promise<MountEntry | null> {
+  const sight = await look(context, place, deadline);
   if (sight.top !== undefined) return null;
   const onlyRoots = context.machine.directories.chain(place.base).every(({ uid }) => uid === 0);
   if (sight.directory === 'empty' && onlyRoots) return null;
-  const source = place.sourceOf();
   const strays = context.machine.table
     .below('/')
-    .filter((entry) => !before.has(entry.mountId) && place.recognises(entry, source));
+    .filter((entry) => !before.has(entry.mountId) && place.recognises(entry, null));
   return strays.length === 1 ? (strays[0] ?? null) : null;
 }
 
 /** Another volume of the same filesystem at the leaf, alone and new there: nobody but our helper puts it there. */
-function isWrongVolume({ context, place }: Attempt, before: ReadonlySet<number>): boolean {
-  const { mounts, top } = look(context, place);
+async function isWrongVolume({ context, place, deadline }: Attempt, before: ReadonlySet<number>): Promise<boolean> {
+  const { mounts, top } = await look(context, place, deadline);
   if (top === undefined || top.recognised || mounts.length !== 1) return false;
   return !before.has(top.entry.mountId) && place.resembles(top.entry);
 }

@@ -3,8 +3,11 @@
 // the end is `unknown` with the code `stuck`.
 
 import type { MountWay } from '../../backends/backend.js';
+import { errorBody } from '../../core/errors.js';
+import { LOOK_LAST_MS } from '../../core/limits.js';
 import type { StepEnd } from '../../core/steps.js';
-import { requireEmptyLeaf, requireRecognised, requireSoundBase, requireSoundConfigFile } from '../policy.js';
+import { LATE, within } from '../deadline.js';
+import { inDoubt, requireEmptyLeaf, requireRecognised, requireSoundBase, requireSoundConfigFile } from '../policy.js';
 import { makeQuiet } from '../quiet.js';
 import { look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
@@ -12,19 +15,22 @@ import { mountByHelper } from './mount-by-helper.js';
 import type { Attempt, Executor } from './step.js';
 import { takeAway } from './take-away.js';
 
+/** Milliseconds kept back for looking and answering after everything else had its time. */
+const ANSWER_RESERVE_MS = 100;
+
 /** See the file's head. */
 export const mount: Executor = async (attempt) => {
   const { context, place, deadline } = attempt;
   place.authorise();
   requireSoundBase(context, place);
   requireSoundConfigFile(context, place);
-  requireRecognised(place, look(context, place));
+  requireRecognised(place, await look(context, place, deadline));
   if ((await makeQuiet(context, place, deadline, 'end-all')) === 'acting') {
     return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');
   }
   // What was killed may have mounted in its last moment, and the base may have changed while we waited.
   requireSoundBase(context, place);
-  const now = look(context, place);
+  const now = await look(context, place, deadline);
   if (requireRecognised(place, now) !== null) return UNCHANGED;
   requireEmptyLeaf(place, now.directory);
   const way = place.mountWay();
@@ -32,14 +38,39 @@ export const mount: Executor = async (attempt) => {
 };
 
 async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): Promise<StepEnd> {
-  const { context, place, begin } = attempt;
-  const { mounts } = context.machine;
+  const { context, place, deadline, begin } = attempt;
+  const { machine, prober } = context;
+  const budgetMs = Math.min(place.settings.probeTimeoutMs, deadline.before(ANSWER_RESERVE_MS));
+  if (budgetMs < LOOK_LAST_MS) {
+    return refused(place, 'deadline-exceeded', 'There was no time left to mount the volume. Try again.');
+  }
   begin();
   context.reach('broker.mount.starting');
-  const end = mounts.bind(way.source, way.roots, place.base, place.volume.leaf, place.settings.hardening);
-  switch (end) {
+  const working = prober.acts.bind({
+    source: way.source,
+    roots: way.roots,
+    base: place.base,
+    leaf: place.volume.leaf,
+    hardening: place.settings.hardening,
+  });
+  const ended = await within(machine.clock, working, budgetMs);
+  if (ended === LATE) {
+    const message = 'The directory that the volume names does not answer, and may still be mounted. It is worked off.';
+    return unknown(place, 'hung', message);
+  }
+  switch (ended.end) {
     case 'bound':
       break;
+    case 'exhausted':
+      return refused(place, 'resource-exhausted', 'Too many mounts hang. Look at the storage, then try again.');
+    case 'lost':
+      return nothingMounted(attempt)
+        ? refused(place, 'unavailable', 'The process that mounts ended unexpectedly. Try again.')
+        : unknown(place, 'unavailable', 'The process that mounts ended before it said what it had done.');
+    case 'failed': {
+      const message = `The directory that the volume names answers ${ended.errno}. Look at the storage it lies on.`;
+      return nothingMounted(attempt) ? refused(place, 'unhealthy', message) : unknown(place, 'unhealthy', message);
+    }
     case 'source-absent':
       return refused(place, 'not-found', 'The directory that the volume names does not exist.', { field: 'volume' });
     case 'source-not-a-directory':
@@ -60,7 +91,8 @@ async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): 
     case 'leaf-changed':
       return refused(place, 'foreign', 'The leaf changed while the volume was mounted. Find out who changed it.');
   }
-  const { top } = look(context, place);
+  const { top, doubt } = await look(context, place, deadline);
+  if (doubt !== null) return { end: 'unknown', error: errorBody(inDoubt(place, doubt)) };
   if (top?.recognised === true) {
     context.reach('broker.mount.done');
     return CHANGED;
@@ -69,4 +101,8 @@ async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): 
   const gone = await takeAway(attempt, place.base, place.volume.leaf, top.entry);
   const message = 'The directory was exchanged while it was mounted. Find out who did, then try again.';
   return gone ? refused(place, 'foreign', message) : unknown(place, 'foreign', message);
+}
+
+function nothingMounted({ context, place }: Attempt): boolean {
+  return context.machine.table.at(place.mountpoint).length === 0;
 }

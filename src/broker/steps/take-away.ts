@@ -23,10 +23,10 @@ export async function takeAway(
   // Whoever looks at every new mount (an indexer, a monitor) makes it busy for a moment.
   const gone = await until(machine.clock, patience, { first: 1, last: LOOK_LAST_MS }, async () => {
     if (!there()) return true;
-    if (machine.table.at(path).at(-1)?.mountId !== entry.mountId || prober.unmounting(path)) return false;
+    if (machine.table.at(path).at(-1)?.mountId !== entry.mountId || prober.acts.acting(path)) return false;
     const end = await within(
       machine.clock,
-      prober.unmount(directory, name, 'plain'),
+      prober.acts.unmount(directory, name, 'plain'),
       Math.min(PATIENCE_MS, deadline.remaining),
     );
     if (end === LATE || end.end === 'exhausted') return false;

@@ -24,11 +24,11 @@ const CHANGED_MEANWHILE = 'The mount changed while it was busy. Observe it, then
 export const unmount: Executor = async (attempt) => {
   const { context, place, deadline, begin } = attempt;
   requireSoundBase(context, place);
-  if (requireRecognised(place, look(context, place)) === null) return UNCHANGED;
+  if (requireRecognised(place, await look(context, place, deadline)) === null) return UNCHANGED;
   const acting = await helperActing(attempt);
   if (acting !== null) return acting;
   // A helper that was ended, or an earlier unmount, may have changed what is there.
-  const mount = requireRecognised(place, look(context, place));
+  const mount = requireRecognised(place, await look(context, place, deadline));
   if (mount === null) return UNCHANGED;
   if (deadline.before(ANSWER_RESERVE_MS) < LOOK_LAST_MS) return refused(place, 'deadline-exceeded', NO_TIME);
   begin();
@@ -42,8 +42,8 @@ export const unmount: Executor = async (attempt) => {
 
 /** Ends a helper that is still at work; what it may do later must not come after our unmount. */
 async function helperActing({ context, place, deadline }: Attempt): Promise<StepEnd | null> {
-  if (context.prober.unmounting(place.mountpoint)) {
-    return refused(place, 'hung', 'An earlier unmount of this volume has not been answered yet. It is worked off.');
+  if (context.prober.acts.acting(place.mountpoint)) {
+    return refused(place, 'hung', 'An earlier step on this volume has not been answered yet. It is worked off.');
   }
   const starting = (await unitState(context, place.mountUnit, deadline)) === 'starting';
   const quiet =
@@ -58,7 +58,7 @@ async function byKernel(attempt: Attempt, mount: SeenMount): Promise<StepEnd> {
   const { machine, prober } = context;
   const target = place.target(mount.entry.dev);
   for (let retries = 0; ; retries += 1) {
-    const working = prober.unmount(place.base, place.volume.leaf, 'plain');
+    const working = prober.acts.unmount(place.base, place.volume.leaf, 'plain');
     const end = await within(machine.clock, working, deadline.before(ANSWER_RESERVE_MS));
     if (end === LATE) {
       return unknown(place, 'hung', 'The unmount was not answered in time and may still happen. It is worked off.');

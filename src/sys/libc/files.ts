@@ -3,7 +3,7 @@
 
 import { closeSync, constants } from 'node:fs';
 import { errnoOf } from './errors.js';
-import { BUFFER, foreign, foreignAsync, INT, SIZE, systemCall, TEXT, UINT } from './foreign.js';
+import { BUFFER, foreign, foreignAsync, INT, SIZE, systemCall, systemCallAsync, TEXT, UINT } from './foreign.js';
 
 /** An open descriptor that is closed when its scope ends (`using`). */
 export class Handle implements Disposable {
@@ -66,27 +66,55 @@ const AT_FDCWD = -100;
 const OPEN_ATTEMPTS = 64;
 
 const openat2 = systemCall('openat2', 437, [INT, TEXT, BUFFER, SIZE]);
+const openat2Async = systemCallAsync('openat2', 437, [INT, TEXT, BUFFER, SIZE]);
 
 /**
  * Opens `path` from `directory` (null: an absolute path, by walk `anywhere`). Throws SystemCallError: ENOENT, ELOOP (a
  * link in the way), ENOTDIR, EXDEV (the walk would have left its bounds).
  */
 export function openAt(directory: Handle | null, path: string, kind: OpenKind, walk: Walk): Handle {
-  // struct open_how: u64 flags, mode, resolve.
-  const how = Buffer.alloc(24);
-  how.writeBigUInt64LE(BigInt(OPEN_FLAGS[kind]), 0);
-  how.writeBigUInt64LE(BigInt(WALK_FLAGS[walk]), 16);
+  const how = openHow(kind, walk);
   for (let attempt = 1; ; attempt += 1) {
     try {
       return new Handle(openat2(directory?.fd ?? AT_FDCWD, path, how, how.length));
     } catch (error) {
-      const errno = errnoOf(error);
-      if ((errno !== 'EAGAIN' && errno !== 'EINTR') || attempt === OPEN_ATTEMPTS) throw error;
+      if (!isRace(error) || attempt === OPEN_ATTEMPTS) throw error;
     }
   }
 }
 
+/** {@link openAt} on a pool thread, for a path whose walk may wait for a filesystem server. */
+export async function openThroughServer(
+  directory: Handle | null,
+  path: string,
+  kind: OpenKind,
+  walk: Walk,
+): Promise<Handle> {
+  const how = openHow(kind, walk);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return new Handle(await openat2Async(directory?.fd ?? AT_FDCWD, path, how, how.length));
+    } catch (error) {
+      if (!isRace(error) || attempt === OPEN_ATTEMPTS) throw error;
+    }
+  }
+}
+
+/** struct open_how: u64 flags, mode, resolve. */
+function openHow(kind: OpenKind, walk: Walk): Buffer {
+  const how = Buffer.alloc(24);
+  how.writeBigUInt64LE(BigInt(OPEN_FLAGS[kind]), 0);
+  how.writeBigUInt64LE(BigInt(WALK_FLAGS[walk]), 16);
+  return how;
+}
+
+function isRace(error: unknown): boolean {
+  const errno = errnoOf(error);
+  return errno === 'EAGAIN' || errno === 'EINTR';
+}
+
 const statx = foreign('statx', [INT, TEXT, INT, UINT, BUFFER]);
+const statxAsync = foreignAsync('statx', [INT, TEXT, INT, UINT, BUFFER]);
 const AT_EMPTY_PATH = 0x1000;
 /** Attributes as they are cached: no server is asked. */
 const AT_STATX_DONT_SYNC = 0x4000;
@@ -106,6 +134,13 @@ function statxOf(handle: Handle, mask: number): Buffer {
  */
 export function mountIdOf(handle: Handle): number {
   return Number(statxOf(handle, STATX_MNT_ID).readBigUInt64LE(144));
+}
+
+/** {@link mountIdOf} on a pool thread, for a handle on a filesystem that may ask its server whatever it is told. */
+export async function mountIdThroughServer(handle: Handle): Promise<number> {
+  const into = Buffer.alloc(256);
+  await statxAsync(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, into);
+  return Number(into.readBigUInt64LE(144));
 }
 
 /** What lies at a handle. */

@@ -53,18 +53,7 @@ export function foreignAsync<const Types extends readonly Type<unknown>[]>(
   types: Types,
 ): (...values: Values<Types>) => Promise<number> {
   const call = libc.func(name, 'int', cTypes(types));
-  return (...values) =>
-    new Promise((resolve, reject) => {
-      call.async(...values, (error: unknown, result: number) => {
-        if (error instanceof Error) {
-          reject(error);
-          return;
-        }
-        // The FFI library hands on the errno of the pool's thread for as long as this callback runs.
-        if (result < 0) reject(new SystemCallError(name, koffi.errno()));
-        else resolve(result);
-      });
-    });
+  return (...values) => pooled(name, call, values);
 }
 
 /**
@@ -79,6 +68,30 @@ export function systemCall<const Types extends readonly Type<unknown>[]>(
 ): (...values: Values<Types>) => number {
   const call = libc.func('syscall', 'long', ['long', ...cTypes(types)]);
   return (...values) => checked(name, call(number, ...values) as number);
+}
+
+/** {@link systemCall} on a thread of libuv's pool, like {@link foreignAsync}. */
+export function systemCallAsync<const Types extends readonly Type<unknown>[]>(
+  name: string,
+  number: number,
+  types: Types,
+): (...values: Values<Types>) => Promise<number> {
+  const call = libc.func('syscall', 'long', ['long', ...cTypes(types)]);
+  return (...values) => pooled(name, call, [number, ...values]);
+}
+
+function pooled(name: string, call: ReturnType<typeof libc.func>, values: readonly unknown[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    call.async(...values, (error: unknown, result: number) => {
+      if (error instanceof Error) {
+        reject(error);
+        return;
+      }
+      // The FFI library hands on the errno of the pool's thread for as long as this callback runs.
+      if (result < 0) reject(new SystemCallError(name, koffi.errno()));
+      else resolve(result);
+    });
+  });
 }
 
 function checked(name: string, result: number): number {

@@ -3,7 +3,7 @@
 
 import type { Hardening } from '../../core/hardening.js';
 import { Handle } from './files.js';
-import { BUFFER, foreign, foreignAsync, INT, SIZE, systemCall, TEXT, UINT } from './foreign.js';
+import { BUFFER, foreign, foreignAsync, INT, SIZE, systemCall, systemCallAsync, TEXT, UINT } from './foreign.js';
 
 const AT_EMPTY_PATH = 0x1000;
 const OPEN_TREE_CLONE = 0x1;
@@ -16,12 +16,18 @@ const MNT_DETACH = 0x2;
 const UMOUNT_NOFOLLOW = 0x8;
 
 const mountSetattr = systemCall('mount_setattr', 442, [INT, TEXT, UINT, BUFFER, SIZE]);
+const mountSetattrAsync = systemCallAsync('mount_setattr', 442, [INT, TEXT, UINT, BUFFER, SIZE]);
 
 /**
  * mount_setattr(2), since Linux 5.12: sets (never clears) the attributes on the mount whose root the handle is; EINVAL
  * if it is not the root of a mount.
  */
-export function setMountAttributes(handle: Handle, hardening: Hardening, propagation: 'private' | 'kept'): void {
+export function setMountAttributes(handle: Handle, hardening: Hardening): void {
+  const attributes = attributesFor(hardening, 0);
+  mountSetattr(handle.fd, '', AT_EMPTY_PATH, attributes, attributes.length);
+}
+
+function attributesFor(hardening: Hardening, propagation: number): Buffer {
   let set = 0;
   for (const name of ['nosuid', 'nodev', 'noexec', 'nosymfollow'] as const) {
     if (hardening[name]) set |= MOUNT_ATTR[name];
@@ -29,20 +35,29 @@ export function setMountAttributes(handle: Handle, hardening: Hardening, propaga
   // struct mount_attr: u64 attr_set, attr_clr, propagation, userns_fd.
   const attributes = Buffer.alloc(32);
   attributes.writeBigUInt64LE(BigInt(set), 0);
-  attributes.writeBigUInt64LE(BigInt(propagation === 'private' ? MS_PRIVATE : 0), 16);
-  mountSetattr(handle.fd, '', AT_EMPTY_PATH, attributes, attributes.length);
+  attributes.writeBigUInt64LE(BigInt(propagation), 16);
+  return attributes;
 }
 
-const openTree = systemCall('open_tree', 428, [INT, TEXT, UINT]);
+// The rest of a bind runs on pool threads: a walk that begins at a handle may have its filesystem confirm that the
+// directory is still there (d_weak_revalidate; NFS and others have one).
+
+const openTree = systemCallAsync('open_tree', 428, [INT, TEXT, UINT]);
 /** A detached copy of the directory's mount with the directory as its root, without what is mounted below (open_tree(2)). */
-export function cloneTree(directory: Handle): Handle {
-  return new Handle(openTree(directory.fd, '', OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
+export async function cloneTree(directory: Handle): Promise<Handle> {
+  return new Handle(await openTree(directory.fd, '', OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH));
 }
 
-const moveMount = systemCall('move_mount', 429, [INT, TEXT, INT, TEXT, UINT]);
+/** {@link setMountAttributes} on a tree that is not attached yet; what is mounted in it later stays in it. */
+export async function hardenTree(tree: Handle, hardening: Hardening): Promise<void> {
+  const attributes = attributesFor(hardening, MS_PRIVATE);
+  await mountSetattrAsync(tree.fd, '', AT_EMPTY_PATH, attributes, attributes.length);
+}
+
+const moveMount = systemCallAsync('move_mount', 429, [INT, TEXT, INT, TEXT, UINT]);
 /** Attaches a detached tree at the handle; on top of whatever has been mounted there meanwhile (move_mount(2)). */
-export function attachTree(tree: Handle, target: Handle): void {
-  moveMount(tree.fd, '', target.fd, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+export async function attachTree(tree: Handle, target: Handle): Promise<void> {
+  await moveMount(tree.fd, '', target.fd, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 }
 
 const umount2 = foreign('umount2', [TEXT, INT]);

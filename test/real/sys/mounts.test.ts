@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Binds } from '../../../src/sys/binds.js';
 import { KernelMountTable } from '../../../src/sys/mount-table.js';
 import { KernelMounts } from '../../../src/sys/mounts.js';
 import { deadFuse, hungFuse, LEAF, scratch, tmpfs, type Scratch } from './fixtures.js';
@@ -12,6 +13,7 @@ const NONE = { nosuid: false, nodev: false, noexec: false, nosymfollow: false };
 let host: Scratch;
 let table: KernelMountTable;
 let mounts: KernelMounts;
+let binds: Binds;
 let leaf: string;
 let pool: string;
 let source: string;
@@ -19,6 +21,7 @@ function begin(propagation: 'private' | 'shared'): void {
   host = scratch(propagation);
   table = new KernelMountTable();
   mounts = new KernelMounts(table);
+  binds = new Binds(table);
   leaf = join(host.base, LEAF);
   mkdirSync(leaf, { mode: 0o700 });
   pool = join(host.dir, 'pool');
@@ -93,113 +96,113 @@ describe('hardening', () => {
 });
 
 describe('binding a local directory', () => {
-  const bind = (from = source, roots = [pool]): string => mounts.bind(from, roots, host.base, LEAF, ALL);
+  const bind = (from = source, roots = [pool]): Promise<string> => binds.bind(from, roots, host.base, LEAF, ALL);
 
-  it('shows the directory at the leaf, hardened, and is recognised by its identity', () => {
-    expect(bind()).toBe('bound');
+  it('shows the directory at the leaf, hardened, and is recognised by its identity', async () => {
+    expect(await bind()).toBe('bound');
     expect(readFileSync(join(leaf, 'witness'), 'utf8')).toBe('here');
     expect(optionsAt(leaf)).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec', 'nosymfollow']));
-    expect(mounts.identify(source)).toEqual({ dev: devAt(leaf), root: table.at(leaf)[0]?.root });
+    expect(await binds.identify(source)).toEqual({ dev: devAt(leaf), root: table.at(leaf)[0]?.root });
     expect(table.at(leaf)).toHaveLength(1);
   });
 
-  it('lets no mount leak between leaf and source, also where the host shares its mounts', () => {
+  it('lets no mount leak between leaf and source, also where the host shares its mounts', async () => {
     host.close();
     begin('shared');
-    expect(bind()).toBe('bound');
+    expect(await bind()).toBe('bound');
     mkdirSync(join(leaf, 'inner'));
     tmpfs(join(leaf, 'inner'), 'leak');
     expect(table.below(pool)).toEqual([]);
     expect(readdirSync(join(source, 'inner'))).toEqual([]);
   });
 
-  it('refuses what lies outside every root, and a root itself', () => {
-    expect(bind(join(host.dir, 'base'))).toBe('source-outside');
-    expect(bind(pool)).toBe('source-outside');
-    expect(bind(source, [])).toBe('source-outside');
-    expect(bind(`${pool}x/name`)).toBe('source-outside');
+  it('refuses what lies outside every root, and a root itself', async () => {
+    expect(await bind(join(host.dir, 'base'))).toBe('source-outside');
+    expect(await bind(pool)).toBe('source-outside');
+    expect(await bind(source, [])).toBe('source-outside');
+    expect(await bind(`${pool}x/name`)).toBe('source-outside');
     expect(table.at(leaf)).toEqual([]);
   });
 
-  it('tells what is wrong with the source', () => {
+  it('tells what is wrong with the source', async () => {
     symlinkSync('/etc', join(pool, 'link'));
     mkdirSync(join(host.dir, 'out/in'), { recursive: true });
     symlinkSync(join(host.dir, 'out'), join(pool, 'way'));
     writeFileSync(join(pool, 'file'), '');
-    expect(bind(join(pool, 'link'))).toBe('source-link');
-    expect(bind(join(pool, 'way', 'in'))).toBe('source-link');
-    expect(bind(join(pool, 'file'))).toBe('source-not-a-directory');
-    expect(bind(join(pool, 'file', 'x'))).toBe('source-not-a-directory');
-    expect(bind(join(pool, 'absent'))).toBe('source-absent');
+    expect(await bind(join(pool, 'link'))).toBe('source-link');
+    expect(await bind(join(pool, 'way', 'in'))).toBe('source-link');
+    expect(await bind(join(pool, 'file'))).toBe('source-not-a-directory');
+    expect(await bind(join(pool, 'file', 'x'))).toBe('source-not-a-directory');
+    expect(await bind(join(pool, 'absent'))).toBe('source-absent');
     expect(table.at(leaf)).toEqual([]);
   });
 
-  it('does not enter a mount below the root, a hung one least of all; as a root of its own it may', () => {
+  it('does not enter a mount below the root, a hung one least of all; as a root of its own it may', async () => {
     const inner = join(pool, 'inner');
     mkdirSync(inner);
     const end = hungFuse(inner);
     const before = performance.now();
-    expect(bind(join(inner, 'x'))).toBe('source-outside');
+    expect(await bind(join(inner, 'x'))).toBe('source-outside');
     expect(performance.now() - before).toBeLessThan(1000);
     end();
     execFileSync('umount', ['--lazy', inner]);
     tmpfs(inner);
     mkdirSync(join(inner, 'x'));
-    expect(bind(join(inner, 'x'))).toBe('source-outside');
-    expect(bind(join(inner, 'x'), [pool, inner])).toBe('bound');
-    expect(mounts.identify(join(inner, 'x'))).toEqual({ dev: devAt(leaf), root: '/x' });
+    expect(await bind(join(inner, 'x'))).toBe('source-outside');
+    expect(await bind(join(inner, 'x'), [pool, inner])).toBe('bound');
+    expect(await binds.identify(join(inner, 'x'))).toEqual({ dev: devAt(leaf), root: '/x' });
   });
 
-  it('refuses a leaf that is mounted, a link or gone', () => {
+  it('refuses a leaf that is mounted, a link or gone', async () => {
     tmpfs(leaf);
-    expect(bind()).toBe('leaf-changed');
+    expect(await bind()).toBe('leaf-changed');
     execFileSync('umount', [leaf]);
     renameSync(leaf, `${leaf}.x`);
-    expect(bind()).toBe('leaf-changed');
+    expect(await bind()).toBe('leaf-changed');
     symlinkSync(pool, leaf);
-    expect(bind()).toBe('leaf-changed');
+    expect(await bind()).toBe('leaf-changed');
     expect(existsSync(join(pool, 'witness'))).toBe(false);
     expect(table.below(host.dir)).toEqual([]);
   });
 
-  it('takes its bind back when the table does not show it at the leaf', () => {
+  it('takes its bind back when the table does not show it at the leaf', async () => {
     // What a rename of the leaf between opening and attaching looks like from here: the mount is somewhere else.
-    const blind = new KernelMounts(
+    const blind = new Binds(
       new Proxy(table, {
         get: (target, key) => (key === 'at' ? () => [] : (Reflect.get(target, key) as () => unknown).bind(target)),
       }),
     );
-    expect(blind.bind(source, [pool], host.base, LEAF, ALL)).toBe('leaf-changed');
+    expect(await blind.bind(source, [pool], host.base, LEAF, ALL)).toBe('leaf-changed');
     expect(table.at(leaf)).toEqual([]);
   });
 
-  it('leaks no descriptor', () => {
+  it('leaks no descriptor', async () => {
     const open = (): number => readdirSync('/proc/self/fd').length;
     const before = open();
     for (let i = 0; i < 50; i += 1) {
-      expect(bind()).toBe('bound');
+      expect(await bind()).toBe('bound');
       execFileSync('umount', [leaf]);
-      expect(bind(join(pool, 'absent'))).toBe('source-absent');
+      expect(await bind(join(pool, 'absent'))).toBe('source-absent');
     }
     expect(open()).toBe(before);
   });
 });
 
 describe('identifying a directory', () => {
-  it('names it within its own filesystem, through bind mounts too', () => {
+  it('names it within its own filesystem, through bind mounts too', async () => {
     const view = join(host.dir, 'view');
     mkdirSync(view);
     mkdirSync(join(source, 'deep'));
     execFileSync('mount', ['--bind', source, view]);
-    expect(mounts.identify(join(view, 'deep'))).toEqual(mounts.identify(join(source, 'deep')));
-    expect(mounts.identify(view)).toEqual(mounts.identify(source));
-    expect(mounts.identify(source)?.root).toBe('/pool/name');
+    expect(await binds.identify(join(view, 'deep'))).toEqual(await binds.identify(join(source, 'deep')));
+    expect(await binds.identify(view)).toEqual(await binds.identify(source));
+    expect(await binds.identify(source)).toMatchObject({ root: '/pool/name' });
   });
 
-  it('has nothing to say of what is not a directory', () => {
+  it('has nothing to say of what is not a directory', async () => {
     symlinkSync(source, join(pool, 'link'));
-    expect(mounts.identify(join(pool, 'link'))).toBeNull();
-    expect(mounts.identify(join(pool, 'absent'))).toBeNull();
-    expect(mounts.identify(join(source, 'witness'))).toBeNull();
+    expect(await binds.identify(join(pool, 'link'))).toBeNull();
+    expect(await binds.identify(join(pool, 'absent'))).toBeNull();
+    expect(await binds.identify(join(source, 'witness'))).toBeNull();
   });
 });

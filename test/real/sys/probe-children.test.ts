@@ -175,6 +175,42 @@ describe('an unmount', () => {
   });
 });
 
+describe('a directory on storage that hangs', () => {
+  const ALL = { nosuid: true, nodev: true, noexec: true, nosymfollow: true };
+  const bind = (source: string): ProbeJob => ({
+    kind: 'bind',
+    source,
+    roots: [host.dir],
+    base: host.base,
+    leaf: LEAF,
+    hardening: ALL,
+  });
+
+  it('holds up only who asked for it, to be identified or to be bound', async () => {
+    const inner = join(host.dir, 'inner');
+    mkdirSync(inner);
+    const end = hungFuse(inner);
+    for (let id = 2_000_000; id < 2_000_024; id += 1) child.post(id, { kind: 'identify', source: join(inner, 'x') });
+    for (let id = 2_000_024; id < 2_000_048; id += 1) {
+      child.post(id, { ...bind(join(inner, 'x')), roots: [inner] } as ProbeJob);
+    }
+    const source = join(host.dir, 'source');
+    mkdirSync(source);
+    const before = performance.now();
+    expect(await ask(bind(source))).toEqual({ kind: 'bind', end: 'bound' });
+    const answer = await ask({ kind: 'identify', source });
+    expect(answer).toMatchObject({ kind: 'identify', identity: { root: '/source' } });
+    expect(await unmount()).toEqual({ kind: 'unmount', errno: null });
+    expect(performance.now() - before).toBeLessThan(2000);
+    expect(answers.size).toBe(3);
+    end();
+    await until('all have been told that the server is gone', () => answers.size === 51);
+    expect(answers.get(2_000_000)).toEqual({ kind: 'failed', errno: 'ENOTCONN' });
+    expect(answers.get(2_000_047)).toEqual({ kind: 'failed', errno: 'ENOTCONN' });
+    expect(mounted()).toBe(false);
+  });
+});
+
 describe('a disk', () => {
   it('is a regular file, or told as what it is', async () => {
     tmpfs(leaf);

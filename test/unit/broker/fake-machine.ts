@@ -101,9 +101,7 @@ export class FakeChild implements ProbeChild {
 
   post(id: number, job: ProbeJob): void {
     this.posted.push({ id, job });
-    this.#machine.effects.push(
-      job.kind === 'unmount' ? `umount ${job.mode} ${job.base === '/' ? '' : job.base}/${job.leaf}` : job.kind,
-    );
+    this.#machine.effects.push(effectOf(job));
     const answer = this.#machine.answer(job);
     if (answer !== 'hang') queueMicrotask(() => this.reply(id, answer));
   }
@@ -130,6 +128,17 @@ export class FakeChild implements ProbeChild {
   }
 }
 
+function effectOf(job: ProbeJob): string {
+  switch (job.kind) {
+    case 'unmount':
+      return `umount ${job.mode} ${job.base === '/' ? '' : job.base}/${job.leaf}`;
+    case 'bind':
+      return `bind ${job.source}`;
+    default:
+      return job.kind;
+  }
+}
+
 export class FakeMachine implements Machine {
   readonly clock = systemClock;
   readonly bootId = '0d6c4f3e-0000-4000-8000-000000000001';
@@ -144,7 +153,7 @@ export class FakeMachine implements Machine {
   unitsAreStuck = false;
   /** What a helper does. */
   helper: (spec: HelperSpec) => Promise<HelperEnd> = () => Promise.resolve({ end: 'exited', status: 0, output: '' });
-  answer: (job: ProbeJob) => ProbeAnswer | 'hang' = (job) => (job.kind === 'probe' ? healthy() : this.#unmounted(job));
+  answer: (job: ProbeJob) => ProbeAnswer | 'hang' = (job) => this.#answered(job);
 
   readonly table: Machine['table'] = {
     at: (path) => this.mountsNow.filter(({ mountPoint }) => mountPoint === path),
@@ -178,11 +187,6 @@ export class FakeMachine implements Machine {
       );
       return 'hardened';
     },
-    bind: (source) => {
-      this.effects.push(`bind ${source}`);
-      return 'source-absent';
-    },
-    identify: () => null,
   };
   readonly units: Machine['units'] = {
     way: () => Promise.resolve('service'),
@@ -208,8 +212,22 @@ export class FakeMachine implements Machine {
   };
   readonly processes: Machine['processes'] = { holding: () => Promise.resolve([]) };
 
-  #unmounted(job: ProbeJob): ProbeAnswer {
-    if (job.kind !== 'unmount') return { kind: 'disk', state: 'regular', size: 4096 };
+  #answered(job: ProbeJob): ProbeAnswer {
+    switch (job.kind) {
+      case 'probe':
+        return healthy();
+      case 'disk':
+        return { kind: 'disk', state: 'regular', size: 4096 };
+      case 'identify':
+        return { kind: 'identify', identity: null };
+      case 'bind':
+        return { kind: 'bind', end: 'source-absent' };
+      case 'unmount':
+        return this.#unmounted(job);
+    }
+  }
+
+  #unmounted(job: Extract<ProbeJob, { readonly kind: 'unmount' }>): ProbeAnswer {
     const path = `${job.base === '/' ? '' : job.base}/${job.leaf}`;
     const top = this.table.at(path).at(-1);
     if (top === undefined) return { kind: 'unmount', errno: 'EINVAL' };

@@ -128,27 +128,27 @@ describe('unmounts', () => {
     for (let n = 0; n < MAX_JOBS_PER_PROBE_CHILD; n += 1) {
       void prober.probe(target({ mountpoint: `/hung/${n}`, timeoutMs: 5000 }), 'read-only');
     }
-    expect(await prober.unmount('/srv/base', 'leaf', 'plain')).toEqual({ end: 'answered', errno: null });
+    expect(await prober.acts.unmount('/srv/base', 'leaf', 'plain')).toEqual({ end: 'answered', errno: null });
   });
 
   it('are outstanding until they end, and one that never ends can be killed', async () => {
     const { machine, prober } = world();
     machine.answer = () => 'hang';
-    const end = prober.unmount('/srv/base', 'leaf', 'plain');
-    expect(prober.unmounting('/srv/base/leaf')).toBe(true);
-    expect(() => prober.unmount('/srv/base', 'leaf', 'detach')).toThrow();
+    const end = prober.acts.unmount('/srv/base', 'leaf', 'plain');
+    expect(prober.acts.acting('/srv/base/leaf')).toBe(true);
+    await expect(prober.acts.unmount('/srv/base', 'leaf', 'detach')).rejects.toThrow();
     machine.childrenAreStuck = true;
-    expect(await prober.endUnmount('/srv/base/leaf', 30)).toBe(false);
+    expect(await prober.acts.end('/srv/base/leaf', 30)).toBe(false);
     machine.childrenAreStuck = false;
-    expect(await prober.endUnmount('/srv/base/leaf', 1000)).toBe(true);
+    expect(await prober.acts.end('/srv/base/leaf', 1000)).toBe(true);
     expect(await end).toEqual({ end: 'lost' });
-    expect(prober.unmounting('/srv/base/leaf')).toBe(false);
+    expect(prober.acts.acting('/srv/base/leaf')).toBe(false);
   });
 
   it('and probes are done by processes that are ours, and known as such', async () => {
     const { machine, prober } = world();
     await prober.probe(target(), 'read-only');
-    await prober.unmount('/srv/base', 'leaf', 'plain');
+    await prober.acts.unmount('/srv/base', 'leaf', 'plain');
     expect([...prober.pids].sort()).toEqual(machine.children.map(({ pid }) => pid).sort());
     prober.close();
     expect(machine.children.every(({ killed }) => killed)).toBe(true);

@@ -444,6 +444,17 @@ describe('a connect', () => {
     expect(bench.at(VOLUME).mounts).toHaveLength(1);
   });
 
+  it('is not tried again when mounting hangs, and leaves nothing', async () => {
+    const bench = new Bench();
+    await bench.start();
+    bench.always('step mount', () => ending('unknown', 'hung'));
+    const connect = bench.connect();
+    await bench.clock.pass(1000);
+    expect(codeOf(connect)).toBe('hung');
+    expect(bench.events.filter((event) => event === 'step mount')).toHaveLength(1);
+    expect([bench.at(VOLUME).directory, bench.durable.leaves().size]).toEqual(['absent', 0]);
+  });
+
   it('that only hardened a mount of somebody else keeps it, with a hold, when it fails', async () => {
     const bench = await started();
     bench.mounted(VOLUME, { mounts: [mountOf({ hardened: false })] });

@@ -3,7 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { FairleadError } from '../../../src/core/errors.js';
 import type { Consumer } from '../../../src/core/names.js';
-import type { InventoryItem } from '../../../src/core/observation.js';
+import type { InventoryItem, Observation } from '../../../src/core/observation.js';
 import {
   ALICE,
   attached,
@@ -92,6 +92,23 @@ describe('a start', () => {
       expect(bench.durable.usersOf(VOLUME.leaf)).toEqual(['hold:inherited']);
       expect(bench.durable.operations.size).toBe(0);
     }
+  });
+
+  it('holds nothing while it cannot be told what is mounted, and decides when it can', async () => {
+    const bench = new Bench();
+    bench.remember(recorded('releasing', 'boot-0'));
+    bench.mounted(VOLUME);
+    const hangs = bench.always('observe', async (proceed) => ({
+      ...((await proceed()) as Observation),
+      judgement: { verdict: 'hung', reason: 'The directory does not answer.', dead: false },
+    }));
+    await bench.start();
+    await bench.clock.pass(10_000);
+    expect(bench.durable.holds.size).toBe(0);
+    expect(bench.engine.list().mounts).toMatchObject([{ leaf: VOLUME.leaf, verdict: 'hung' }]);
+    hangs();
+    await bench.clock.pass(60_000);
+    expect(bench.durable.usersOf(VOLUME.leaf)).toEqual(['hold:inherited']);
   });
 
   it('goes on releasing what was releasing, also where a cancelling connect was cut off', async () => {
