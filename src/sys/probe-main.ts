@@ -1,13 +1,14 @@
 // The program of a probe child. It does nothing but calls that may hang, each on a thread of libuv's pool, so that one
 // hung call costs one thread and the others go on. It decides nothing; it answers with facts. It ends with its parent.
 
-import { constants } from 'node:fs';
+import { constants, fstat, type Stats } from 'node:fs';
 import { access, lstat, statfs } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import type { ProbeFacts } from '../core/verdict.js';
 import { Binds } from './binds.js';
 import { openBase, singleName } from './directories.js';
 import { errnoOf } from './libc/errors.js';
-import { attributeLength, deviceName } from './libc/files.js';
+import { attributeLength, deviceName, type Handle, openThroughServer } from './libc/files.js';
 import { unmountBelow } from './libc/mounts.js';
 import { KernelMountTable } from './mount-table.js';
 import type { ProbeAnswer, ProbeJob } from './ports.js';
@@ -25,6 +26,7 @@ export interface ProbeReply {
 
 /** Made when it is first needed: most children never bind. */
 let binds: Binds | null = null;
+const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
 
 dropRights(Number(process.argv[2]), Number(process.argv[3]));
 process.on('message', (request: ProbeRequest) => {
@@ -127,13 +129,29 @@ async function unmount(job: Job<'unmount'>): Promise<ProbeAnswer> {
 }
 
 async function disk(job: Job<'disk'>): Promise<ProbeAnswer> {
+  const name = singleName(job.name);
+  using volume = await openThroughServer(null, job.path, 'directory', 'anywhere');
+  const opened = await openDisk(volume, name);
+  if (typeof opened === 'string') return { kind: 'disk', state: opened, size: 0 };
+  using handle = opened;
+  const facts = await statOf(handle.fd);
+  if (facts.isFile()) return { kind: 'disk', state: 'regular', size: facts.size };
+  return { kind: 'disk', state: facts.isSymbolicLink() ? 'link' : 'other', size: 0 };
+}
+
+/** A handle on what the volume itself has under the name: what somebody has mounted over it is not part of it. */
+async function openDisk(volume: Handle, name: string): Promise<Handle | 'absent' | 'other'> {
   try {
-    const facts = await lstat(`${job.path}/${singleName(job.name)}`);
-    if (facts.isFile()) return { kind: 'disk', state: 'regular', size: facts.size };
-    return { kind: 'disk', state: facts.isSymbolicLink() ? 'link' : 'other', size: 0 };
+    return await openThroughServer(volume, name, 'anything', 'same-mount');
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT') return { kind: 'disk', state: 'absent', size: 0 };
-    throw error;
+    switch (errnoOf(error)) {
+      case 'ENOENT':
+        return 'absent';
+      case 'EXDEV':
+        return 'other';
+      default:
+        throw error;
+    }
   }
 }
 

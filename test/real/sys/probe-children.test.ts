@@ -226,6 +226,16 @@ describe('a disk', () => {
     expect(await disk('absent')).toEqual({ kind: 'disk', state: 'absent', size: 0 });
   });
 
+  it('that another mount covers is not the volume’s, whatever lies there', async () => {
+    tmpfs(leaf);
+    writeFileSync(join(leaf, 'file'), '');
+    writeFileSync(join(host.dir, 'elsewhere'), 'not the volume’s');
+    execFileSync('mount', ['--bind', join(host.dir, 'elsewhere'), join(leaf, 'file')]);
+    expect(await disk('file')).toEqual({ kind: 'disk', state: 'other', size: 0 });
+    execFileSync('umount', [join(leaf, 'file')]);
+    expect(await disk('file')).toEqual({ kind: 'disk', state: 'regular', size: 0 });
+  });
+
   it('of a dead mount is an errno', async () => {
     deadFuse(leaf);
     expect(await disk('volume')).toEqual({ kind: 'failed', errno: 'ENOTCONN' });
