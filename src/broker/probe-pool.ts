@@ -13,7 +13,10 @@ export type JobEnd = ProbeAnswer | { readonly kind: 'died' } | { readonly kind: 
 export interface Job {
   /** Resolves when the job is over; for a hung one perhaps never. */
   readonly end: Promise<JobEnd>;
-  /** Kills the child that has the job, and with it every other job there; a job that no child has is never begun. */
+  /**
+   * Kills the child that has the job, and with it whatever hangs there too; it is given no job any more, and jobs that
+   * are answered at once still are. A job that no child has is never begun.
+   */
   kill(): void;
 }
 
@@ -28,6 +31,8 @@ interface Pending {
 interface Place {
   readonly child: ProbeChild;
   readonly jobs: Map<number, Pending>;
+  /** It has been or is about to be killed: a killed child with a stuck thread stays, and answers nobody. */
+  condemned: boolean;
 }
 
 /** One kind of probe children: those of one user. */
@@ -57,13 +62,13 @@ export class ProbePool {
     });
     const pending: Pending = { id: this.#nextId++, job, resolve, child: null };
     this.#queue.push(pending);
-    if (this.#places.size === 0) this.#grow();
+    if (this.#open().length === 0) this.#grow();
     this.#post();
     if (this.#queue.length > 0) void this.#hurry();
     return {
       end,
       kill: () => {
-        pending.child?.child.kill();
+        if (pending.child !== null) void this.#condemn(pending.child);
         const waiting = this.#queue.indexOf(pending);
         if (waiting < 0) return;
         this.#queue.splice(waiting, 1);
@@ -77,10 +82,22 @@ export class ProbePool {
     for (const { child } of this.#places) child.kill();
   }
 
+  /** Children that may be given jobs. */
+  #open(): readonly Place[] {
+    return [...this.#places].filter(({ condemned }) => !condemned);
+  }
+
+  /** Kills a child, after a moment in which other jobs that do not hang are answered. */
+  async #condemn(place: Place): Promise<void> {
+    place.condemned = true;
+    if (place.jobs.size > 1) await this.#clock.sleep(PROBE_QUEUE_PATIENCE_MS);
+    place.child.kill();
+  }
+
   /** Gives waiting jobs to the children with the most room. */
   #post(): void {
     while (this.#queue.length > 0) {
-      const room = [...this.#places].reduce<Place | null>(
+      const room = this.#open().reduce<Place | null>(
         (best, place) => (best === null || place.jobs.size < best.jobs.size ? place : best),
         null,
       );
@@ -118,7 +135,7 @@ export class ProbePool {
       if (error instanceof Error && 'code' in error) return false;
       throw error;
     }
-    const place: Place = { child, jobs: new Map() };
+    const place: Place = { child, jobs: new Map(), condemned: false };
     this.#places.add(place);
     child.onAnswer((id, answer) => {
       const pending = place.jobs.get(id);
@@ -138,8 +155,8 @@ export class ProbePool {
 
   /** A child without work goes when another one has none either. */
   #shrink(place: Place): void {
-    if (place.jobs.size > 0) return;
-    const idle = [...this.#places].some((other) => other !== place && other.jobs.size === 0);
+    if (place.jobs.size > 0 || place.condemned) return;
+    const idle = this.#open().some((other) => other !== place && other.jobs.size === 0);
     if (!idle) return;
     this.#places.delete(place);
     place.child.kill();

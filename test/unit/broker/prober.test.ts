@@ -145,6 +145,22 @@ describe('unmounts', () => {
     expect(prober.acts.acting('/srv/base/leaf')).toBe(false);
   });
 
+  it('go to another child when one was killed and cannot end', async () => {
+    const { machine, prober } = world();
+    machine.childrenAreStuck = true;
+    machine.answer = (job) => ('leaf' in job && job.leaf === 'other' ? { kind: 'unmount', errno: null } : 'hang');
+    void prober.acts.unmount('/srv/base', 'leaf', 'plain');
+    void prober.acts.unmount('/srv/base', 'third', 'plain');
+    const ending = prober.acts.end('/srv/base/leaf', 100);
+    expect(await prober.acts.unmount('/srv/base', 'other', 'plain')).toEqual({ end: 'answered', errno: null });
+    expect(await ending).toBe(false);
+    expect(machine.children.map(({ killed, posted }) => [killed, posted.length])).toEqual([
+      [true, 2],
+      [false, 1],
+    ]);
+    expect(prober.acts.acting('/srv/base/third')).toBe(true);
+  });
+
   it('and probes are done by processes that are ours, and known as such', async () => {
     const { machine, prober } = world();
     await prober.probe(target(), 'read-only');
