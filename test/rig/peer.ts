@@ -84,8 +84,8 @@ export class Peer {
   }
 
   /** How a step ended: `done`, or the code of its error. */
-  async step(volume: string, kind: string): Promise<string> {
-    const { ok, error } = await this.ask('step', { volume, kind });
+  async step(volume: string, kind: string, budgetMs = 5000): Promise<string> {
+    const { ok, error } = await this.ask('step', { volume, kind }, budgetMs);
     if (error !== undefined) return error.code;
     const ended = ok as { readonly end: string; readonly error?: { readonly code: string } };
     return ended.error?.code ?? ended.end;

@@ -3,6 +3,7 @@
 
 import {
   chmodSync,
+  chownSync,
   existsSync,
   lstatSync,
   readdirSync,
@@ -146,8 +147,10 @@ describe('a second fairlead up', () => {
     await host.down();
     const victim = join(host.dir, 'victim');
     writeFileSync(victim, 'untouched');
-    chmodSync(victim, 0o666);
+    chmodSync(victim, 0o600);
     for (const name of ['agent.lock', 'broker.lock', 'up.lock']) {
+      // As sound as a lock could be, but for the link.
+      chownSync(victim, name === 'agent.lock' ? AGENT.uid : 0, 0);
       const lock = join(host.dir, 'fairlead/run', name);
       rmSync(lock, { force: true });
       symlinkSync(victim, lock);
