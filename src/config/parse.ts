@@ -43,7 +43,7 @@ export function parseConfig(text: string, file: string | null, passwd: string): 
   };
   const parsed = SETTINGS.safeParse(toml.values);
   if (!parsed.success) for (const issue of parsed.error.issues) explain(issue, at);
-  if (!parsed.success || faults.length > 0) throw invalid(file, faults);
+  if (!parsed.success) throw invalid(file, faults);
   const runAs = resolveUser(parsed.data.run_as, toml.lines.has('run_as') ? 'given' : 'default', passwd);
   if (typeof runAs === 'string') at('run_as', runAs);
   checkTogether(parsed.data, at);
