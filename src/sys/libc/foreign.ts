@@ -1,10 +1,12 @@
 // The one door to libc: declares a foreign function once, with fixed types, and turns its failures into errors. Only the
 // files beside this one may import it, and only this one imports the FFI library.
 
+import { constants } from 'node:os';
 import koffi from 'koffi';
 import { SystemCallError } from './errors.js';
 
 const libc = koffi.load(null);
+const EINTR = constants.errno.EINTR;
 
 /** A C type as an argument, with the JavaScript value that stands for it. */
 interface Type<Value> {
@@ -14,16 +16,12 @@ interface Type<Value> {
 }
 
 /** `int`: descriptors, flags, counts. */
-/** A signed 32-bit number. */
 export const INT: Type<number> = { c: 'int' };
 /** `unsigned int`: masks and modes. */
-/** An unsigned 32-bit number. */
 export const UINT: Type<number> = { c: 'unsigned int' };
 /** `size_t`: bytes, and poll(2)'s number of descriptors. */
-/** A number of bytes. */
 export const SIZE: Type<number> = { c: 'size_t' };
-/** A string, UTF-8, without NUL. */
-/** Text, handed over in UTF-8 with its NUL. */
+/** A string, handed over in UTF-8 with its NUL. */
 export const TEXT: Type<string> = { c: 'const char *' };
 /** A buffer that the call reads or fills; null for a null pointer. */
 export const BUFFER: Type<Uint8Array | null> = { c: 'void *' };
@@ -41,7 +39,7 @@ export function foreign<const Types extends readonly Type<unknown>[]>(
   types: Types,
 ): (...values: Values<Types>) => number {
   const call = libc.func(name, 'int', cTypes(types));
-  return (...values) => checked(name, call(...values) as number);
+  return (...values) => checked(name, () => call(...values) as number);
 }
 
 /**
@@ -67,7 +65,7 @@ export function systemCall<const Types extends readonly Type<unknown>[]>(
   types: Types,
 ): (...values: Values<Types>) => number {
   const call = libc.func('syscall', 'long', ['long', ...cTypes(types)]);
-  return (...values) => checked(name, call(number, ...values) as number);
+  return (...values) => checked(name, () => call(number, ...values) as number);
 }
 
 /** {@link systemCall} on a thread of libuv's pool, like {@link foreignAsync}. */
@@ -87,16 +85,26 @@ function pooled(name: string, call: ReturnType<typeof libc.func>, values: readon
         reject(error);
         return;
       }
+      if (result >= 0) {
+        resolve(result);
+        return;
+      }
       // The FFI library hands on the errno of the pool's thread for as long as this callback runs.
-      if (result < 0) reject(new SystemCallError(name, koffi.errno()));
-      else resolve(result);
+      const errno = koffi.errno();
+      if (errno === EINTR) resolve(pooled(name, call, values));
+      else reject(new SystemCallError(name, errno));
     });
   });
 }
 
-function checked(name: string, result: number): number {
-  if (result < 0) throw new SystemCallError(name, koffi.errno());
-  return result;
+/** A signal (a child's end, for instance) interrupts even a call that does not wait (signal(7)); it is made again. */
+function checked(name: string, call: () => number): number {
+  for (;;) {
+    const result = call();
+    if (result >= 0) return result;
+    const errno = koffi.errno();
+    if (errno !== EINTR) throw new SystemCallError(name, errno);
+  }
 }
 
 function cTypes(types: readonly Type<unknown>[]): string[] {
