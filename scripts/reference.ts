@@ -6,7 +6,7 @@ import { COMMANDS, COMMON_OPTIONS, type Option } from '../src/cli/commands.js';
 import { usageLine } from '../src/cli/help.js';
 import { SETTINGS } from '../src/config/settings.js';
 import { ERROR_CODES } from '../src/core/errors.js';
-import { ROUTES } from '../src/doors/http/routes.js';
+import { ROUTES } from '../src/doors/routes.js';
 import { errorReply } from '../src/doors/http/schemas.js';
 
 /** A part of a JSON Schema, as far as it is shown. */
@@ -48,7 +48,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 
 function configuration(): string {
   const root = z.toJSONSchema(SETTINGS, { io: 'input' }) as Schema;
-  const { backend, ...top } = root.properties ?? {};
+  const { backend, libvirt, ...top } = root.properties ?? {};
   const backends = Object.entries(backend?.properties ?? {});
   return page(
     '# Configuration',
@@ -57,6 +57,8 @@ function configuration(): string {
     'Directories that are missing are made by `fairlead up`. `state_dir` and the mount bases are root’s; in `state_dir` the agent has the directory `ledger` for itself, and in `run_dir` it may make files, but not touch the broker’s.',
     '## At the top',
     settings(top),
+    '## [libvirt]',
+    settings(libvirt?.properties ?? {}),
     ...backends.flatMap(([name, schema]) => [`## [backend.${name}]`, settings(schema.properties ?? {})]),
   );
 }

@@ -14,6 +14,8 @@ import { SHUTDOWN_MS } from './core/limits.js';
 import { mountpointOf } from './core/paths.js';
 import { VERSION } from './core/version.js';
 import { createHttpDoor } from './doors/http/door.js';
+import type { VolumeFacts } from './doors/route.js';
+import { ROUTES } from './doors/routes.js';
 import { createEngine } from './engine/engine.js';
 import type { EngineSettings } from './engine/ports.js';
 import { startLedgerThread } from './ledger/client.js';
@@ -48,14 +50,7 @@ async function main(): Promise<void> {
 async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   const thread = await startLedgerThread();
   const door = await createHttpDoor({
-    volumes: {
-      parseVolume,
-      mountBaseOf: (volume) => config.backends[volume.backend].mountBase,
-      driverOf: ({ backend }) => {
-        const { driverCache, driverIo } = config.backends[backend];
-        return checkDriverPair(driverCache, driverIo, `backend.${backend}`);
-      },
-    },
+    routes: ROUTES,
     access: { agentUid: config.runAs.uid, allowedUids: config.allowedUids, allowedGids: config.allowedGids },
     log,
     version: VERSION,
@@ -77,7 +72,7 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     reach: haltAt<AgentPoint>(config.isolated ? (process.env['FAIRLEAD_HALT_AT'] ?? null) : null),
   });
   await engine.start();
-  await door.open(`${config.runDir}/agent.sock`, engine);
+  await door.open(`${config.runDir}/agent.sock`, { engine, vm: null, volumes: volumeFacts(config), version: VERSION });
   log.info('agent-listening', { version: VERSION, uid: config.runAs.uid });
   const unsubscribe = broker.onConnect(() => {
     unsubscribe();
@@ -113,6 +108,17 @@ async function agentLock(runDir: string, stop: AbortSignal): Promise<() => void>
     await pause(LOCK_PAUSE_MS);
   }
   throw new FairleadError('unavailable', 'The agent was told to end before it had begun.');
+}
+
+function volumeFacts(config: Config): VolumeFacts {
+  return {
+    parseVolume,
+    mountBaseOf: (volume) => config.backends[volume.backend].mountBase,
+    driverOf: ({ backend }) => {
+      const { driverCache, driverIo } = config.backends[backend];
+      return checkDriverPair(driverCache, driverIo, `backend.${backend}`);
+    },
+  };
 }
 
 function engineSettings(config: Config): EngineSettings {

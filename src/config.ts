@@ -16,6 +16,24 @@ export interface Identity {
   readonly gid: number;
 }
 
+/** Disks of libvirt guests. */
+export interface LibvirtSettings {
+  readonly enabled: 'auto' | 'yes' | 'no';
+  /** Null: wherever libvirt's socket usually is. */
+  readonly socket: string | null;
+  readonly uri: string;
+  readonly qemuImg: string;
+  /** User as whom images are touched: never uid 0, never 65534. */
+  readonly imageUser: Identity;
+  readonly imageTimeoutMs: number;
+  /** Directories in which a qcow2 may name a backing file, besides its own volume. */
+  readonly outsideImages: readonly string[];
+  readonly liftHolds: 'evidence' | 'operator';
+  readonly orphans: 'report' | 'release';
+  readonly surveyIntervalMs: number;
+  readonly evidenceAgeMs: number;
+}
+
 /** The configuration, frozen. What each setting means stands in config/settings.ts and docs/reference/configuration.md. */
 export interface Config {
   /** The file it was read from; null when there was none and the defaults stand alone. */
@@ -41,6 +59,7 @@ export interface Config {
   /** What happens when somebody else took a mount of ours away. */
   readonly onVanish: 'report' | 'remount';
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  readonly libvirt: LibvirtSettings;
   readonly backends: SettingsByBackend;
 }
 

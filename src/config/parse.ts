@@ -8,7 +8,7 @@ import { FairleadError } from '../core/errors.js';
 import { cutToBytes, escapeForLog } from '../core/text.js';
 import { checkTogether } from './agree.js';
 import { SETTINGS, type SettingFacts, type Settings } from './settings.js';
-import { resolveUser } from './user.js';
+import { FALLBACK_AGENT, listed, resolveUser } from './user.js';
 import { closest } from './suggest.js';
 import { readToml } from './toml.js';
 
@@ -44,11 +44,15 @@ export function parseConfig(text: string, file: string | null, passwd: string): 
   const parsed = SETTINGS.safeParse(toml.values);
   if (!parsed.success) for (const issue of parsed.error.issues) explain(issue, at);
   if (!parsed.success) throw invalid(file, faults);
-  const runAs = resolveUser(parsed.data.run_as, toml.lines.has('run_as') ? 'given' : 'default', passwd);
+  const runAs = resolveUser(parsed.data.run_as, toml.lines.has('run_as') ? null : FALLBACK_AGENT, passwd);
   if (typeof runAs === 'string') at('run_as', runAs);
+  const standIn = listed('qemu', passwd) ?? (typeof runAs === 'string' ? FALLBACK_AGENT : runAs);
+  const imageUserGiven = toml.lines.has('libvirt.image_user');
+  const imageUser = resolveUser(parsed.data.libvirt.image_user, imageUserGiven ? null : standIn, passwd);
+  if (typeof imageUser === 'string') at('libvirt.image_user', imageUser);
   checkTogether(parsed.data, at);
-  if (faults.length > 0 || typeof runAs === 'string') throw invalid(file, faults);
-  return freeze(shape(parsed.data, file, runAs));
+  if (faults.length > 0 || typeof runAs === 'string' || typeof imageUser === 'string') throw invalid(file, faults);
+  return freeze(shape(parsed.data, file, { runAs, imageUser }));
 }
 
 /** An issue of the schema in our own words: the schema's own may quote the value. */
@@ -99,8 +103,15 @@ function lineOf(lines: ReadonlyMap<string, number>, setting: string): number | n
   return null;
 }
 
-function shape(settings: Settings, file: string | null, runAs: Identity): Config {
+/** Users that settings name. */
+interface Users {
+  readonly runAs: Identity;
+  readonly imageUser: Identity;
+}
+
+function shape(settings: Settings, file: string | null, { runAs, imageUser }: Users): Config {
   const { quobyte, local } = settings.backend;
+  const { libvirt } = settings;
   return {
     file,
     stateDir: settings.state_dir,
@@ -115,6 +126,19 @@ function shape(settings: Settings, file: string | null, runAs: Identity): Config
     helperStart: settings.helper_start,
     onVanish: settings.on_vanish,
     logLevel: settings.log_level,
+    libvirt: {
+      enabled: libvirt.enabled,
+      socket: libvirt.socket === '' ? null : libvirt.socket,
+      uri: libvirt.uri,
+      qemuImg: libvirt.qemu_img,
+      imageUser,
+      imageTimeoutMs: libvirt.image_timeout,
+      outsideImages: libvirt.outside_images,
+      liftHolds: libvirt.lift_holds,
+      orphans: libvirt.orphans,
+      surveyIntervalMs: libvirt.survey_interval,
+      evidenceAgeMs: libvirt.evidence_age,
+    },
     backends: {
       quobyte: {
         ...sharedShape(quobyte),

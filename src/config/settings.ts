@@ -23,6 +23,8 @@ const PATH_RULE = 'an absolute path without "." or ".." parts, of letters, digit
 const MAX_PATH_BYTES = 1024;
 /** Bytes of run_dir: a unix socket's name holds 107 (unix(7)), and the longest name below run_dir takes 12. */
 const MAX_RUN_DIR_BYTES = 95;
+/** Bytes of a unix socket's name (unix(7)). */
+const MAX_SOCKET_BYTES = 107;
 /** Entries in a list. */
 const MAX_LIST = 256;
 /** The largest user or group number that is not the reserved (uid_t) -1. */
@@ -177,6 +179,99 @@ const local = z.strictObject({
     ),
 });
 
+const libvirt = z.strictObject({
+  enabled: z
+    .enum(['auto', 'yes', 'no'])
+    .default('auto')
+    .meta(
+      facts(
+        'Whether disks of libvirt guests are served. auto: as yes, but a host without libvirt is not reported as a fault. no: the hypervisor process is not started.',
+        'one of "auto", "yes", "no"',
+      ),
+    ),
+  socket: z
+    .union([z.literal(''), path.max(MAX_SOCKET_BYTES)])
+    .default('')
+    .meta(
+      facts(
+        "libvirt's socket. Empty: /run/libvirt/libvirt-sock, or /run/libvirt/virtqemud-sock where only that exists.",
+        `empty, or ${PATH_RULE}, at most ${MAX_SOCKET_BYTES} bytes long`,
+      ),
+    ),
+  uri: z
+    .enum(['qemu:///system', 'qemu:///session', 'test:///default'])
+    .default('qemu:///system')
+    .meta(facts('Which driver of libvirt is asked.', 'one of "qemu:///system", "qemu:///session", "test:///default"')),
+  qemu_img: path
+    .default('/usr/bin/qemu-img')
+    .meta(facts('The program that makes and grows images. It must lie in one of trusted_helper_dirs.', PATH_RULE)),
+  image_user: z
+    .string()
+    .regex(/^(?:[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}:[0-9]{1,10})$/)
+    .default('libvirt-qemu')
+    .meta(
+      facts(
+        'User as whom images are looked at, made and grown: the one that QEMU runs as, so that it can open them. A name from /etc/passwd, or numbers as "uid:gid". Never root. If the setting is absent and there is no user libvirt-qemu, it is qemu, and if there is none either, the agent\'s user.',
+        'the name of a user in /etc/passwd, or "uid:gid" in numbers, and neither 0 nor 65534',
+      ),
+    ),
+  image_timeout: duration(1000, 3_600_000)
+    .prefault('60s')
+    .meta(
+      facts(
+        'How long one run of qemu-img may take before it is killed.',
+        'a duration from "1s" to "60m", in ms, s or m',
+        'duration',
+      ),
+    ),
+  outside_images: z
+    .array(path)
+    .max(MAX_LIST)
+    .default([])
+    .meta(
+      facts(
+        'Directories outside of a volume in which the backing file of a qcow2 may lie. Empty: a qcow2 may name only files of its own volume. A guest can write what its disk names as backing file, so this lets guests read what lies there.',
+        `a list of paths, each ${PATH_RULE}`,
+      ),
+    ),
+  lift_holds: z
+    .enum(['evidence', 'operator'])
+    .default('evidence')
+    .meta(
+      facts(
+        'Who lifts the hold of a mount that was found without a record. evidence: Fairlead, once all domains, running and stopped, have been read and none has used the mount for a while. operator: only fairlead lift-hold. Choose operator where others than libvirt guests use the same mounts without telling Fairlead.',
+        '"evidence" or "operator"',
+      ),
+    ),
+  orphans: z
+    .enum(['report', 'release'])
+    .default('report')
+    .meta(
+      facts(
+        'What to do with an attachment whose domain does not exist, or does not have the disk, any more. report: show it in ls and doctor. release: disconnect it after a while.',
+        '"report" or "release"',
+      ),
+    ),
+  survey_interval: duration(1000, 3_600_000)
+    .prefault('60s')
+    .meta(
+      facts(
+        "How often libvirt's domains are read, as evidence for holds and orphans.",
+        'a duration from "1s" to "60m", in ms, s or m',
+        'duration',
+      ),
+    ),
+  evidence_age: duration(1000, 86_400_000)
+    .prefault('10m')
+    .meta(
+      facts(
+        'How long evidence must have been the same, in every survey, before a hold is lifted or an attachment counts as orphan: longer than anybody takes between mounting a volume and defining the domain that uses it.',
+        'a duration from "1s" to "24h", in ms, s, m or h',
+        'duration',
+      ),
+    ),
+});
+
 /** The whole file. */
 export const SETTINGS = z.strictObject({
   state_dir: path
@@ -281,6 +376,7 @@ export const SETTINGS = z.strictObject({
         'one of "debug", "info", "warn", "error"',
       ),
     ),
+  libvirt: libvirt.prefault({}),
   backend: z.strictObject({ quobyte: quobyte.prefault({}), local: local.prefault({}) }).prefault({}),
 });
 

@@ -31,6 +31,45 @@ export interface Driver {
   readonly io: DriverIo;
 }
 
+/** Limits on a disk's input and output, by libvirt's names (formatdomain.html, `iotune`); a missing one is no limit. */
+export const IOTUNE_KEYS = [
+  'total_bytes_sec',
+  'read_bytes_sec',
+  'write_bytes_sec',
+  'total_iops_sec',
+  'read_iops_sec',
+  'write_iops_sec',
+  'total_bytes_sec_max',
+  'read_bytes_sec_max',
+  'write_bytes_sec_max',
+  'total_iops_sec_max',
+  'read_iops_sec_max',
+  'write_iops_sec_max',
+  'size_iops_sec',
+] as const;
+
+/** One of {@link IOTUNE_KEYS}. */
+export type IotuneKey = (typeof IOTUNE_KEYS)[number];
+
+/** What else may be said of a disk; everything is optional, and absent means that libvirt is told nothing. */
+export interface DiskOptions {
+  /** The serial number that the guest sees. */
+  readonly serial?: string;
+  readonly discard?: 'unmap';
+  /** Bytes or operations a second, whole numbers from 0. */
+  readonly iotune?: Readonly<Partial<Record<IotuneKey, number>>>;
+  /** Bytes: what the guest sees as its disk's block sizes. */
+  readonly blockSizes?: { readonly logical?: number; readonly physical?: number };
+  /** Several guests may have it at once. */
+  readonly shareable?: true;
+  /** libvirt's user alias: begins with `ua-`. */
+  readonly alias?: string;
+  /** LUKS, opened by QEMU with this libvirt secret. */
+  readonly encryption?: { readonly secret: string };
+  /** Unit of the disk on the SCSI controller 0; for the bus `scsi` only. */
+  readonly unit?: number;
+}
+
 /** A disk as libvirt is told of it; {@link diskXml} writes it down. */
 export interface DiskDescription {
   /** For callers that ask how the volume is reached; libvirt is not told, since the source is a file. */

@@ -6,17 +6,17 @@ import type { Socket } from 'node:net';
 import { fastify, type FastifyReply, type FastifyRequest } from 'fastify';
 import { ERROR_CODES, errorBody, FairleadError } from '../../core/errors.js';
 import { HTTP_REQUEST_TIMEOUT_MS, MAX_BODY_BYTES, MAX_HTTP_CONNECTIONS, MAX_HTTP_REQUESTS } from '../../core/limits.js';
-import type { Engine } from '../../core/requests.js';
 import type { Log } from '../../sys/log.js';
 import { listenAt, peerOf } from '../../sys/sockets.js';
 import { mayUse, type AccessRule } from './access.js';
 import { checkBody, parseJson } from './body.js';
 import { openApi } from './openapi.js';
-import { ROUTES, type House, type Route, type VolumeFacts } from './routes.js';
+import type { House, Route } from '../route.js';
 
 /** What the door needs. */
 export interface HttpDoorPorts {
-  readonly volumes: VolumeFacts;
+  /** Everything that can be asked. */
+  readonly routes: readonly Route[];
   readonly access: AccessRule;
   readonly log: Log;
   /** Version of this program. */
@@ -26,9 +26,9 @@ export interface HttpDoorPorts {
 /** A door that can be opened and closed. */
 export interface HttpDoor {
   /**
-   * Listens at the path for the engine. Everybody may connect (0666), so that a stranger gets an answer that can be read.
+   * Listens at the path. Everybody may connect (0666), so that a stranger gets an answer that can be read.
    */
-  open(path: string, engine: Engine): Promise<void>;
+  open(path: string, house: House): Promise<void>;
   /** Takes no new connection and waits at most `graceMs` for the answers in progress. */
   close(graceMs: number): Promise<void>;
 }
@@ -87,14 +87,14 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
   });
   let house: House | undefined;
   const gate = new Gate();
-  for (const route of ROUTES) {
+  for (const route of ports.routes) {
     app.route({
       method: route.method,
       url: route.path.replace('{leaf}', ':leaf'),
       handler: (request, reply) => gate.pass(() => serve(route, request, reply, house)),
     });
   }
-  const document = openApi(ports.version);
+  const document = openApi(ports.version, ports.routes);
   app.get('/v1/openapi.json', () => document);
   await app.ready();
   if (server === undefined) throw new Error('fastify made no server');
@@ -107,8 +107,8 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
     else allowed.set(socket, mayUse(peerOf(socket), ports.access));
   });
   return {
-    open: (path, engine) => {
-      house = { engine, volumes: ports.volumes, version: ports.version };
+    open: (path, behind) => {
+      house = behind;
       const [uid, gid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0];
       return listenAt(listening, path, { mode: 0o666, uid, gid });
     },

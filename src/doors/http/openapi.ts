@@ -1,13 +1,13 @@
 // The OpenAPI document (3.1.0, https://spec.openapis.org/oas/v3.1.0), made from the table of routes. Pure.
 
 import { z } from 'zod';
-import { ROUTES, type Route } from './routes.js';
+import type { Route } from '../route.js';
 import { errorReply } from './schemas.js';
 
 /** The document that `GET /v1/openapi.json` serves. */
-export function openApi(version: string): Readonly<Record<string, unknown>> {
+export function openApi(version: string, routes: readonly Route[]): Readonly<Record<string, unknown>> {
   const paths: Record<string, Record<string, unknown>> = {};
-  for (const route of ROUTES) {
+  for (const route of routes) {
     (paths[route.path] ??= {})[route.method.toLowerCase()] = operation(route);
   }
   return {

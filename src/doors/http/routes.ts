@@ -1,7 +1,6 @@
 // What the HTTP door offers, as a table: form of the request, form of the reply, and which question of the engine it is.
 // The server, the OpenAPI document and the reference page are made from it. A route translates; it decides nothing.
 
-import type { z } from 'zod';
 import {
   describeDisk,
   diskXml,
@@ -9,76 +8,21 @@ import {
   parseDiskFormat,
   parseSerial,
   parseTargetDevice,
-  type Driver,
 } from '../../core/disk.js';
 import { DEFAULT_DEADLINE_MS, DEFAULT_SHORT_DEADLINE_MS } from '../../core/limits.js';
 import { parseConsumer, parseDiskName, type DiskName } from '../../core/names.js';
 import { diskPathOf } from '../../core/paths.js';
-import type { Engine, RequestContext } from '../../core/requests.js';
 import { refusal } from '../../core/text.js';
-import { isLeaf, type Volume } from '../../core/volume.js';
+import { isLeaf } from '../../core/volume.js';
+import { route, type Route } from '../route.js';
 import * as forms from './schemas.js';
-
-/** What routes need to know, besides the engine. Pure. */
-export interface VolumeFacts {
-  /** The volume of a URL, or `invalid-argument` naming the field. */
-  parseVolume(text: unknown, field: string): Volume;
-  /** The mount base of the volume's backend. */
-  mountBaseOf(volume: Volume): string;
-  /** Cache and io modes for disks of the volume's backend. */
-  driverOf(volume: Volume): Driver;
-}
-
-/** What a route works with. */
-export interface House {
-  readonly engine: Engine;
-  readonly volumes: VolumeFacts;
-  readonly version: string;
-}
-
-/** A request that has the form of its route. */
-export interface Asked<Body> {
-  readonly body: Body;
-  /** The `{leaf}` of the path; empty where there is none. */
-  readonly leaf: string;
-}
-
-/** One question that can be asked. */
-export interface Route<Body = unknown> {
-  readonly name: string;
-  readonly method: 'GET' | 'POST' | 'DELETE';
-  /** In OpenAPI's spelling: `/v1/mounts/{leaf}/hold`. */
-  readonly path: string;
-  readonly summary: string;
-  /** Null: no body is looked at. */
-  readonly body: z.ZodType<Body> | null;
-  readonly reply: z.ZodType;
-  /** Milliseconds the request asks for, or the default of the route. */
-  deadlineMs(body: Body): number;
-  answer(asked: Asked<Body>, context: RequestContext, house: House): unknown;
-}
-
-/** Ties a route's answer to its reply form, so that the document cannot promise what the code does not give. */
-function route<Body, Reply>(
-  given: Omit<Route<Body>, 'deadlineMs' | 'reply' | 'answer'> & {
-    readonly reply: z.ZodType<Reply>;
-    readonly deadline: number;
-    answer(asked: Asked<Body>, context: RequestContext, house: House): Reply | Promise<Reply>;
-  },
-): Route {
-  const { deadline, ...rest } = given;
-  return {
-    ...rest,
-    deadlineMs: (body: Body) => (body as { readonly timeoutMs?: number } | undefined)?.timeoutMs ?? deadline,
-  };
-}
 
 function diskOf(name: string | undefined): DiskName | null {
   return name === undefined ? null : parseDiskName(name, 'disk');
 }
 
-/** Everything there is. */
-export const ROUTES: readonly Route[] = [
+/** The routes of volumes and mounts. */
+export const VOLUME_ROUTES: readonly Route[] = [
   route({
     name: 'connect',
     method: 'POST',

@@ -13,6 +13,7 @@ import { ERROR_CODES } from '../../../src/core/errors.js';
 import { COMMANDS } from '../../../src/cli/commands.js';
 import { parseVolume } from '../../../src/backends/registry.js';
 import { createHttpDoor, type HttpDoor } from '../../../src/doors/http/door.js';
+import { ROUTES } from '../../../src/doors/routes.js';
 import { createLog } from '../../../src/sys/log.js';
 import type { Engine } from '../../../src/core/requests.js';
 
@@ -271,13 +272,18 @@ test('a reader that goes away is no error', async () => {
 test('twenty clients at once are all answered by a real door', { timeout: 60_000 }, async () => {
   const list: ReturnType<Engine['list']> = { mounts: [], setAside: [], broker: 'connected', state: 'ready' };
   const door: HttpDoor = await createHttpDoor({
-    volumes: { parseVolume, mountBaseOf: () => '/mnt', driverOf: () => ({ cache: 'none', io: 'native' }) },
+    routes: ROUTES,
     access: { agentUid: 0, allowedUids: [process.geteuid?.() ?? 0], allowedGids: [] },
     log: createLog('agent', 'error', { write: () => undefined, flush: () => undefined }),
     version: '0',
   });
   const path = join(directory, 'door.sock');
-  await door.open(path, { list: () => list } as unknown as Engine);
+  await door.open(path, {
+    engine: { list: () => list } as unknown as Engine,
+    volumes: { parseVolume, mountBaseOf: () => '/mnt', driverOf: () => ({ cache: 'none', io: 'native' }) },
+    vm: null,
+    version: '0',
+  });
   const all = await Promise.all(Array.from({ length: 20 }, () => fairlead(['ls', '--json'], { socket: path })));
   expect(all.filter(({ status }) => status !== 0)).toEqual([]);
   await door.close(1000);

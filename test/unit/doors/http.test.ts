@@ -15,6 +15,7 @@ import { leafOf, type Export } from '../../../src/core/volume.js';
 import { mayUse } from '../../../src/doors/http/access.js';
 import { createHttpDoor, type HttpDoor } from '../../../src/doors/http/door.js';
 import * as forms from '../../../src/doors/http/schemas.js';
+import { ROUTES } from '../../../src/doors/routes.js';
 import { createLog } from '../../../src/sys/log.js';
 import type { z } from 'zod';
 
@@ -66,16 +67,21 @@ const engine: Engine = {
 async function open(agentUid = process.geteuid?.() ?? 0): Promise<void> {
   const sink = { write: (line: string) => void lines.push(line), flush: () => undefined };
   door = await createHttpDoor({
+    routes: ROUTES,
+    access: { agentUid, allowedUids: [], allowedGids: [] },
+    log: createLog('agent', 'debug', sink),
+    version: '1.2.3',
+  });
+  await door.open(socket, {
+    engine,
     volumes: {
       parseVolume,
       mountBaseOf: () => '/mnt',
       driverOf: () => ({ cache: 'none', io: 'native' }),
     },
-    access: { agentUid, allowedUids: [], allowedGids: [] },
-    log: createLog('agent', 'debug', sink),
+    vm: null,
     version: '1.2.3',
   });
-  await door.open(socket, engine);
 }
 
 beforeEach(async () => {

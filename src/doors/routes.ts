@@ -1,0 +1,7 @@
+// Everything that can be asked over HTTP: the tables of the doors that answer there, one after the other.
+
+import { VOLUME_ROUTES } from './http/routes.js';
+import type { Route } from './route.js';
+
+/** All routes. */
+export const ROUTES: readonly Route[] = [...VOLUME_ROUTES];
