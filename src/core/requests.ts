@@ -2,6 +2,7 @@
 
 import type { Consumer, DiskName } from './names.js';
 import type { Finding } from './broker-api.js';
+import type { Survey } from './domains.js';
 import type { Holder } from './observation.js';
 import type { SetAsideRecord } from './records.js';
 import type { Step } from './steps.js';
@@ -127,4 +128,9 @@ export interface Engine {
   list(): ListReply;
   liftHold(leaf: Leaf, context: RequestContext): Promise<{ readonly lifted: boolean }>;
   examine(context: RequestContext): Promise<readonly Finding[]>;
+  /**
+   * Hears what was just read of libvirt's domains; null when they could not be read. Evidence for holds and orphans, never an
+   * attachment. Returns at once; what follows from it is done in the background.
+   */
+  takeEvidence(survey: Survey | null): void;
 }

@@ -42,6 +42,7 @@ export function createEngine(ports: EnginePorts): RunningEngine {
     liftHold: (leaf, requestContext) => liftHold(context, caretaker, leaf, requestContext),
     list: (): ListReply => list(context, reconciler.setAside, reconciler.done),
     examine: (requestContext) => examine(context, reconciler.setAside, requestContext),
+    takeEvidence: () => undefined,
     validate: async (volume, { deadlineMs }): Promise<ValidateReply> => {
       context.checkRunning();
       ports.settings.authorise(volume);

@@ -62,6 +62,9 @@ const engine: Engine = {
     return Promise.resolve({ lifted: true });
   },
   examine: () => Promise.resolve([{ subject: 's', severity: 'error', message: 'm', mend: 'do it' }]),
+  takeEvidence: (survey) => {
+    calls.push({ name: 'takeEvidence', request: survey });
+  },
 };
 
 async function open(agentUid = process.geteuid?.() ?? 0): Promise<void> {
