@@ -5,11 +5,11 @@ import { z } from 'zod';
 import type { BackendSettings } from '../backends/backend.js';
 import type { Config, Identity } from '../config.js';
 import { FairleadError } from '../core/errors.js';
+import { closest } from '../core/suggest.js';
 import { cutToBytes, escapeForLog } from '../core/text.js';
 import { checkTogether } from './agree.js';
 import { SETTINGS, type SettingFacts, type Settings } from './settings.js';
 import { FALLBACK_AGENT, listed, resolveUser } from './user.js';
-import { closest } from './suggest.js';
 import { readToml } from './toml.js';
 
 /** One thing that is wrong. `setting` is null when the text is no TOML at all. */

@@ -2,6 +2,7 @@
 // qemu-img. It parses everything again, judges volumes by its own reading of the configuration, and writes the XML and every
 // command line itself: only names, sizes and choices travel.
 
+import type { Finding } from './broker-api.js';
 import type { DiskBus, DiskFormat, DiskOptions } from './disk.js';
 import type { Domain, DomainName, DomainUuid, Survey } from './domains.js';
 import type { DiskName } from './names.js';
@@ -64,6 +65,11 @@ export interface Hypervisor {
     request: DomainDiskRequest & { readonly format: DiskFormat; readonly bytes: number },
     budgetMs: number,
   ): Promise<{ readonly changed: boolean; readonly by: 'hypervisor' | 'image'; readonly bytes: number }>;
+  /**
+   * What is wrong with libvirt, qemu-img and the user of images, as this process sees it. Nothing is wrong where `enabled` is `auto` and the
+   * host has no libvirt socket.
+   */
+  examine(budgetMs: number): Promise<readonly Finding[]>;
   /** Calls the listener each time a connection to the process has been made, until the returned function is called. */
   onConnect(listener: () => void): () => void;
   readonly connected: boolean;

@@ -36,6 +36,8 @@ export interface ConnectReply {
   readonly verdict: Verdict;
   /** Was anything done? False when the attachment was there and its volume healthy. */
   readonly changed: boolean;
+  /** Did this request make the attachment? False when it was there already; then whoever undoes the request leaves it. */
+  readonly isNew: boolean;
   /** For a disk: whether the file exists already. */
   readonly disk?: 'present' | 'absent';
   /** Things the caller should know: for instance that read-only is advisory here. */

@@ -1,9 +1,10 @@
 // What may be asked about disks of virtual machines, and what is answered: the libvirt door's questions, whoever asks them (HTTP, and the
 // CLI through it).
 
+import type { Finding } from './broker-api.js';
 import type { DiskBus, DiskFormat, DiskOptions } from './disk.js';
 import type { DomainName, DomainUuid } from './domains.js';
-import type { DiskName } from './names.js';
+import type { Consumer, DiskName } from './names.js';
 import type { DisconnectReply, RequestContext } from './requests.js';
 import type { Access } from './verdict.js';
 import type { Leaf, Volume } from './volume.js';
@@ -92,9 +93,22 @@ export interface ListedVmDisk {
   readonly attachment: string | null;
 }
 
+/** An attachment of a domain that does not exist, or does not have the disk. */
+export interface ListedVmOrphan {
+  readonly attachment: string;
+  readonly consumer: Consumer;
+  readonly leaf: Leaf;
+  readonly url: string | null;
+  /** Null: the whole volume, with no disk named. */
+  readonly disk: DiskName | null;
+  readonly why: 'no-domain' | 'no-disk';
+}
+
 /** Disks of domains in our volumes. */
 export interface VmListReply {
   readonly disks: readonly ListedVmDisk[];
+  /** Empty when a domain could not be read: then nothing may be concluded. One in the middle of an attach is seen here too. */
+  readonly orphans: readonly ListedVmOrphan[];
   /** False when a domain could not be read. */
   readonly complete: boolean;
 }
@@ -105,4 +119,6 @@ export interface VmDoor {
   detach(request: VmDetachRequest, context: RequestContext): Promise<VmDetachReply>;
   extend(request: VmExtendRequest, context: RequestContext): Promise<VmExtendReply>;
   list(context: RequestContext): Promise<VmListReply>;
+  /** What is wrong with the hypervisor process, libvirt and qemu-img; that is an answer, never a failure. */
+  findings(context: RequestContext): Promise<readonly Finding[]>;
 }

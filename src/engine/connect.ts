@@ -127,6 +127,7 @@ function replyTo(
     path: disk === null ? mountpoint : `${mountpoint}/${disk}`,
     verdict: observation.judgement?.verdict ?? 'healthy',
     changed: changed || isNew,
+    isNew,
     ...(diskState === null ? {} : { disk: diskState }),
     notes: readOnly && observation.mounts.at(-1)?.readOnly !== true ? [READ_ONLY_NOTE] : [],
   };

@@ -124,7 +124,10 @@ export const VOLUME_ROUTES: readonly Route[] = [
     body: null,
     reply: forms.doctorReply,
     deadline: DEFAULT_SHORT_DEADLINE_MS,
-    answer: async (_, context, { engine }) => ({ findings: await engine.examine(context) }),
+    answer: async (_, context, { engine, vm }) => {
+      const found = await Promise.all([engine.examine(context), vm?.findings(context) ?? []]);
+      return { findings: found.flat() };
+    },
   }),
   route({
     name: 'health',

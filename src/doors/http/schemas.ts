@@ -78,6 +78,7 @@ export const connectReply = z.union([
     path: z.string().meta({ description: 'The disk, or the mountpoint when no disk was named.' }),
     verdict,
     changed: z.boolean().meta({ description: 'Was anything done? False when everything was in place already.' }),
+    isNew: z.boolean().meta({ description: 'Did this request make the attachment? False when it was there already.' }),
     disk: z.enum(['present', 'absent']).optional().meta({ description: 'Whether the disk exists already.' }),
     notes: z.array(z.string()).readonly(),
   }),

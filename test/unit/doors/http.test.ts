@@ -36,6 +36,7 @@ const connected: ConnectReply = {
   path: `/mnt/${LEAF}/disk`,
   verdict: 'healthy',
   changed: true,
+  isNew: true,
   notes: [],
 };
 
