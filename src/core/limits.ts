@@ -70,6 +70,10 @@ export const MAX_OBSERVED_MOUNTS = 64;
 export const MAX_HOLDERS = 256;
 /** Bytes of items in one part of an inventory, as JSON. */
 export const INVENTORY_PART_BYTES = 262_144;
+/** Bytes of a block of a disk: the size of every disk is a multiple (the smallest sector that QEMU knows). */
+export const DISK_BLOCK_BYTES = 512;
+/** Bytes of the largest disk: 1024 TiB, far from where numbers lose their last digit. */
+export const MAX_DISK_BYTES = 1_125_899_906_842_624;
 /** Bytes of an HTTP request body. */
 export const MAX_BODY_BYTES = 65_536;
 /** Connections open at the HTTP door. */

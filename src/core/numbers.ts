@@ -2,6 +2,7 @@
 // refused: no floats, exponents, other bases, signs, leading zeros, blanks or digits of other scripts. Nothing here
 // falls back to a default.
 
+import { DISK_BLOCK_BYTES, MAX_DISK_BYTES } from './limits.js';
 import { refusal } from './text.js';
 
 /** Inclusive bounds. */
@@ -11,8 +12,11 @@ interface Range {
 }
 
 const UNIT_MS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 } as const;
+/** As qemu-img reads them (qemu-img(1)): powers of 1024, in either case. */
+const UNIT_BYTES = { '': 1, K: 1024, M: 1_048_576, G: 1_073_741_824, T: 1_099_511_627_776 } as const;
 const DECIMAL = /^(?:0|[1-9][0-9]{0,15})$/;
 const DURATION = /^(0|[1-9][0-9]{0,12})(ms|s|m|h)$/;
+const SIZE = /^(0|[1-9][0-9]{0,15})([kmgt]?)$/i;
 
 /** `value` (a number or a bigint, not text) as an integer in the range; else `invalid-argument`. */
 export function parseInteger(value: unknown, field: string, range: Range): number {
@@ -48,6 +52,32 @@ export function parseDuration(text: unknown, field: string, range: Range): numbe
     throw refusal(field, `must be between ${spellMs(range.min)} and ${spellMs(range.max)}`);
   }
   return ms;
+}
+
+/**
+ * The size of a disk such as `10G`, `512M` or `1073741824`, in bytes: a whole number, alone (bytes) or with one of K, M, G and T, which are
+ * powers of 1024 as in qemu-img. Bounds as in {@link parseDiskBytes}.
+ */
+export function parseSize(text: unknown, field: string): number {
+  const match = typeof text === 'string' ? SIZE.exec(text) : null;
+  if (match === null) {
+    throw refusal(
+      field,
+      'must be a whole number of bytes, or one with K, M, G or T (powers of 1024), for instance 10G',
+    );
+  }
+  const unit = UNIT_BYTES[(match[2] ?? '').toUpperCase() as keyof typeof UNIT_BYTES];
+  return parseDiskBytes(Number(match[1]) * unit, field);
+}
+
+/** The size of a disk in bytes, as a number: at least one block of 512 bytes, whole blocks, at most {@link MAX_DISK_BYTES}. */
+export function parseDiskBytes(value: unknown, field: string): number {
+  const bytes = typeof value === 'number' && Number.isSafeInteger(value) ? value : Number.NaN;
+  if (!(bytes >= DISK_BLOCK_BYTES && bytes <= MAX_DISK_BYTES) || bytes % DISK_BLOCK_BYTES !== 0) {
+    const most = `${MAX_DISK_BYTES / UNIT_BYTES.T}T`;
+    throw refusal(field, `must be a multiple of ${DISK_BLOCK_BYTES} bytes, from ${DISK_BLOCK_BYTES} bytes to ${most}`);
+  }
+  return bytes;
 }
 
 function inRange(number: number, field: string, range: Range): number {

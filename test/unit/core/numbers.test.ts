@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { parseDecimal, parseDuration, parseInteger, parsePort } from '../../../src/core/numbers.js';
+import {
+  parseDecimal,
+  parseDiskBytes,
+  parseDuration,
+  parseInteger,
+  parsePort,
+  parseSize,
+} from '../../../src/core/numbers.js';
 import { refusalOf } from '../../refusal.js';
 
 const range = { min: 0, max: Number.MAX_SAFE_INTEGER };
@@ -146,4 +153,61 @@ describe('a duration', () => {
       'd must be between 100ms and 60s.',
     );
   });
+});
+
+describe("a disk's size", () => {
+  it.each([
+    ['512', 512],
+    ['1K', 1024],
+    ['1k', 1024],
+    ['3M', 3_145_728],
+    ['10G', 10_737_418_240],
+    ['10g', 10_737_418_240],
+    ['2T', 2_199_023_255_552],
+    ['1073741824', 1_073_741_824],
+    ['1024T', 2 ** 50],
+  ])('%s', (text, bytes) => {
+    expect(parseSize(text, 'size')).toBe(bytes);
+    expect(parseDiskBytes(bytes, 'bytes')).toBe(bytes);
+  });
+
+  it.each([
+    '',
+    '0',
+    '0G',
+    '511',
+    '513',
+    '-1G',
+    '+1G',
+    '1.5G',
+    '1e9',
+    '0x400',
+    '01G',
+    '1 G',
+    ' 1G',
+    '1G\n',
+    '1GB',
+    '1GiB',
+    '1B',
+    '1P',
+    'G',
+    '1025T',
+    '9999999999999999T',
+    '9007199254740993',
+    '99999999999999999999',
+    '1\u212a',
+    '٣G',
+    1024,
+    null,
+    {},
+  ])('is refused: %j', (text) => {
+    expect(refusalOf(() => parseSize(text, 'size')).field).toBe('size');
+  });
+
+  it.each([0, 511, 513, -512, 512.5, NaN, Infinity, 2 ** 50 + 512, 2 ** 53, '512', 512n, null])(
+    'is refused in bytes: %s',
+    (value) => {
+      expect(refusalOf(() => parseDiskBytes(value, 'bytes')).message).toContain('multiple of 512');
+    },
+  );
 });
