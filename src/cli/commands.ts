@@ -168,8 +168,9 @@ export const COMMANDS: readonly Command[] = [
     },
     question: (given) =>
       post('/v1/disk-config', given, DEFAULT_SHORT_DEADLINE_MS, {
-        ...fields(given, 'disk', 'format', 'target', 'bus', 'serial'),
+        ...fields(given, 'disk', 'format', 'target', 'bus'),
         ...flag(given, 'read-only', 'readOnly'),
+        ...(given.text['serial'] === undefined ? {} : { options: fields(given, 'serial') }),
       }),
     show: (reply, given) => showDisk(reply, given.flags.has('xml') ? 'xml' : 'table'),
     notes: [],

@@ -3,7 +3,7 @@
 // guest can write any header into a raw disk (CVE-2024-32498).
 
 import type { AbsolutePath } from './paths.js';
-import { checkText, refusal } from './text.js';
+import { refusal } from './text.js';
 import type { Access } from './verdict.js';
 import type { BackendName } from './volume.js';
 import { toXml, type Element } from './xml.js';
@@ -31,35 +31,46 @@ export interface Driver {
   readonly io: DriverIo;
 }
 
-/** Limits on a disk's input and output, by libvirt's names (formatdomain.html, `iotune`); a missing one is no limit. */
+/**
+ * Limits on a disk's input and output, by libvirt's names (formatdomain.html, `iotune`), in the order in which Nova writes them; a
+ * missing one is no limit, and so is 0.
+ */
 export const IOTUNE_KEYS = [
-  'total_bytes_sec',
   'read_bytes_sec',
-  'write_bytes_sec',
-  'total_iops_sec',
   'read_iops_sec',
+  'write_bytes_sec',
   'write_iops_sec',
-  'total_bytes_sec_max',
+  'total_bytes_sec',
+  'total_iops_sec',
   'read_bytes_sec_max',
   'write_bytes_sec_max',
-  'total_iops_sec_max',
+  'total_bytes_sec_max',
   'read_iops_sec_max',
   'write_iops_sec_max',
+  'total_iops_sec_max',
   'size_iops_sec',
 ] as const;
 
 /** One of {@link IOTUNE_KEYS}. */
 export type IotuneKey = (typeof IOTUNE_KEYS)[number];
+/** Bytes or operations a second, whole numbers from 0; the size is bytes an operation. */
+export type Iotune = Readonly<Partial<Record<IotuneKey, number>>>;
+/** Bytes: what the guest sees as its disk's block sizes. */
+export interface BlockSizes {
+  readonly logical?: number;
+  readonly physical?: number;
+}
 
-/** What else may be said of a disk; everything is optional, and absent means that libvirt is told nothing. */
+/**
+ * What else may be said of a disk; everything is optional, and absent means that libvirt is told nothing. From outside it comes through
+ * disk-options.ts.
+ */
 export interface DiskOptions {
   /** The serial number that the guest sees. */
   readonly serial?: string;
   readonly discard?: 'unmap';
-  /** Bytes or operations a second, whole numbers from 0. */
-  readonly iotune?: Readonly<Partial<Record<IotuneKey, number>>>;
-  /** Bytes: what the guest sees as its disk's block sizes. */
-  readonly blockSizes?: { readonly logical?: number; readonly physical?: number };
+  readonly iotune?: Iotune;
+  readonly blockSizes?: BlockSizes;
   /** Several guests may have it at once. */
   readonly shareable?: true;
   /** libvirt's user alias: begins with `ua-`. */
@@ -76,11 +87,22 @@ export interface DiskDescription {
   readonly protocol: BackendName;
   readonly type: typeof SOURCE_TYPE;
   readonly device: 'disk';
-  readonly driver: { readonly name: typeof DRIVER_NAME; readonly type: DiskFormat } & Driver;
+  readonly driver: { readonly name: typeof DRIVER_NAME; readonly type: DiskFormat } & Driver & {
+      readonly discard?: 'unmap';
+    };
+  readonly alias: string | null;
   readonly source: { readonly file: AbsolutePath };
   readonly target: { readonly dev: string; readonly bus: DiskBus };
-  readonly readonly: boolean;
   readonly serial: string | null;
+  readonly iotune: Iotune | null;
+  readonly blockSizes: BlockSizes | null;
+  readonly readonly: boolean;
+  readonly shareable: boolean;
+  readonly address: { readonly type: 'drive'; readonly controller: 0; readonly unit: number } | null;
+  readonly encryption: {
+    readonly format: 'luks';
+    readonly secret: { readonly type: 'passphrase'; readonly uuid: string };
+  } | null;
 }
 
 /** What a description is made from, each already parsed. */
@@ -92,33 +114,83 @@ export interface DiskChoice {
   readonly target: string;
   readonly bus: DiskBus;
   readonly access: Access;
-  readonly serial: string | null;
+  readonly options: DiskOptions;
 }
 
-/** The description of one disk. */
-export function describeDisk(choice: DiskChoice): DiskDescription {
+/** The name that an option has in a request, for refusals. */
+export type OptionField = (option: keyof DiskOptions) => string;
+
+/** The description of one disk; `invalid-argument` for parts that QEMU cannot have together. */
+export function describeDisk(
+  choice: DiskChoice,
+  field: OptionField = (option) => `options.${option}`,
+): DiskDescription {
+  const { format, driver, bus, access, options } = choice;
+  if (options.unit !== undefined && bus !== 'scsi') throw refusal(field('unit'), 'is for the bus scsi only');
+  if (options.shareable === true) checkShareable(choice, field('shareable'));
+  const { serial = null, alias = null, iotune = null, blockSizes = null, discard, encryption, unit } = options;
   return {
     protocol: choice.backend,
     type: SOURCE_TYPE,
     device: 'disk',
-    driver: { name: DRIVER_NAME, type: choice.format, ...choice.driver },
+    driver: { name: DRIVER_NAME, type: format, ...driver, ...(discard === undefined ? {} : { discard }) },
+    alias,
     source: { file: choice.file },
-    target: { dev: choice.target, bus: choice.bus },
-    readonly: choice.access === 'read-only',
-    serial: choice.serial,
+    target: { dev: choice.target, bus },
+    serial,
+    iotune,
+    blockSizes,
+    readonly: access === 'read-only',
+    shareable: options.shareable ?? false,
+    address: unit === undefined ? null : { type: 'drive', controller: 0, unit },
+    encryption:
+      encryption === undefined ? null : { format: 'luks', secret: { type: 'passphrase', uuid: encryption.secret } },
   };
+}
+
+/**
+ * Two hosts that each cache one disk corrupt it, and a qcow2 has metadata that only one QEMU may write (libvirt refuses that at
+ * the start of the guest: "requires use of supported storage format").
+ */
+function checkShareable({ driver, format, access }: DiskChoice, field: string): void {
+  if (driver.cache !== 'none' && driver.cache !== 'directsync') {
+    throw refusal(field, 'needs driver_cache none or directsync in the configuration of the backend');
+  }
+  if (format !== 'raw' && access !== 'read-only')
+    throw refusal(field, 'needs the format raw, or a disk that is only read');
 }
 
 /** The `<disk>` element, its parts in the order in which Nova writes them. */
 export function diskXml(disk: DiskDescription): string {
-  const content: Element[] = [
-    { name: 'driver', attributes: { ...disk.driver } },
-    { name: 'source', attributes: { ...disk.source } },
-    { name: 'target', attributes: { ...disk.target } },
-  ];
-  if (disk.serial !== null) content.push({ name: 'serial', content: disk.serial });
+  const { driver, alias, serial, iotune, blockSizes, address, encryption } = disk;
+  const content: Element[] = [{ name: 'driver', attributes: { ...driver } }];
+  if (alias !== null) content.push({ name: 'alias', attributes: { name: alias } });
+  content.push({ name: 'source', attributes: { ...disk.source } });
+  content.push({ name: 'target', attributes: { ...disk.target } });
+  if (serial !== null) content.push({ name: 'serial', content: serial });
+  const limits = IOTUNE_KEYS.filter((key) => iotune?.[key] !== undefined);
+  if (limits.length > 0) {
+    content.push({ name: 'iotune', content: limits.map((name) => ({ name, content: String(iotune?.[name]) })) });
+  }
+  if (blockSizes !== null) content.push({ name: 'blockio', attributes: blockSizeAttributes(blockSizes) });
   if (disk.readonly) content.push({ name: 'readonly' });
+  if (disk.shareable) content.push({ name: 'shareable' });
+  if (address !== null) {
+    const { type, controller, unit } = address;
+    content.push({ name: 'address', attributes: { type, controller: String(controller), unit: String(unit) } });
+  }
+  if (encryption !== null) {
+    const secret: Element = { name: 'secret', attributes: { ...encryption.secret } };
+    content.push({ name: 'encryption', attributes: { format: encryption.format }, content: [secret] });
+  }
   return toXml({ name: 'disk', attributes: { type: disk.type, device: disk.device }, content });
+}
+
+function blockSizeAttributes({ logical, physical }: BlockSizes): Record<string, string> {
+  return {
+    ...(logical === undefined ? {} : { logical_block_size: String(logical) }),
+    ...(physical === undefined ? {} : { physical_block_size: String(physical) }),
+  };
 }
 
 /** `raw` or `qcow2`, spelt exactly so; absent means `raw`. */
@@ -142,15 +214,6 @@ export function parseTargetDevice(value: unknown, field: string): string {
     throw refusal(field, 'must be a device name such as vda or sdb');
   }
   return value;
-}
-
-/** The serial that the guest sees: what libvirt's schema allows, at most 128 bytes, beginning with a letter or digit. */
-export function parseSerial(value: unknown, field: string): string {
-  const text = checkText(value, field, { maxBytes: 128, blanks: 'inside' });
-  if (!/^[A-Za-z0-9][A-Za-z0-9_.+ -]*$/.test(text)) {
-    throw refusal(field, 'must begin with a letter or digit and have only letters, digits, blanks and _ . + -');
-  }
-  return text;
 }
 
 /**

@@ -27,32 +27,47 @@ export function checkBody<T>(form: z.ZodType<T>, value: unknown): T {
   const field = issue === undefined || issue.path.length === 0 ? 'body' : issue.path.join('.');
   if (issue === undefined) throw refusal(field, 'has the wrong form');
   if (issue.code === 'unrecognized_keys') {
-    const name = escapeForLog(cutToBytes(issue.keys[0] ?? '', 64));
+    const name = [...issue.path, escapeForLog(cutToBytes(issue.keys[0] ?? '', 64))].join('.');
     throw refusal(name, 'is not a field of this request; see GET /v1/openapi.json');
   }
-  throw refusal(field, issue.code === 'invalid_type' ? expected(issue, value) : RULES.number);
+  throw refusal(field, ruleOf(issue, value));
 }
 
-const RULES = {
-  string: 'must be text',
-  boolean: 'must be true or false',
-  object: 'must be a JSON object',
-  number: `must be a whole number of milliseconds from 1 to ${MAX_DEADLINE_MS}`,
-} as const;
+const MILLISECONDS = `must be a whole number of milliseconds from 1 to ${MAX_DEADLINE_MS}`;
 
-function expected(issue: z.core.$ZodIssueInvalidType, value: unknown): string {
-  const [name] = issue.path;
-  if (typeof name === 'string' && typeof value === 'object' && value !== null && !Object.hasOwn(value, name)) {
-    return 'is required';
+function ruleOf(issue: z.core.$ZodIssue, value: unknown): string {
+  const name = issue.path.at(-1);
+  if (name === 'timeoutMs') return MILLISECONDS;
+  switch (issue.code) {
+    case 'invalid_type':
+      return isMissing(issue, value) ? 'is required' : expected(issue);
+    case 'invalid_value':
+      return `must be ${issue.values.map(String).join(' or ')}`;
+    default:
+      return 'has the wrong form';
   }
+}
+
+function isMissing({ path }: z.core.$ZodIssueInvalidType, value: unknown): boolean {
+  const [name] = path;
+  return (
+    path.length === 1 &&
+    typeof name === 'string' &&
+    typeof value === 'object' &&
+    value !== null &&
+    !Object.hasOwn(value, name)
+  );
+}
+
+function expected(issue: z.core.$ZodIssueInvalidType): string {
   switch (issue.expected) {
     case 'string':
-      return RULES.string;
+      return 'must be text';
     case 'boolean':
-      return RULES.boolean;
+      return 'must be true or false';
     case 'object':
-      return RULES.object;
+      return 'must be a JSON object';
     default:
-      return RULES.number;
+      return 'must be a number';
   }
 }

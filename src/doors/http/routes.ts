@@ -1,19 +1,14 @@
 // What the HTTP door offers, as a table: form of the request, form of the reply, and which question of the engine it is.
 // The server, the OpenAPI document and the reference page are made from it. A route translates; it decides nothing.
 
-import {
-  describeDisk,
-  diskXml,
-  parseDiskBus,
-  parseDiskFormat,
-  parseSerial,
-  parseTargetDevice,
-} from '../../core/disk.js';
+import { parseDiskOptions } from '../../core/disk-options.js';
+import { describeDisk, diskXml, parseDiskBus, parseDiskFormat, parseTargetDevice } from '../../core/disk.js';
 import { DEFAULT_DEADLINE_MS, DEFAULT_SHORT_DEADLINE_MS } from '../../core/limits.js';
 import { parseConsumer, parseDiskName, type DiskName } from '../../core/names.js';
 import { diskPathOf } from '../../core/paths.js';
 import { refusal } from '../../core/text.js';
 import { isLeaf } from '../../core/volume.js';
+import { diskDescription, disconnectReply } from '../forms.js';
 import { route, type Route } from '../route.js';
 import * as forms from './schemas.js';
 
@@ -47,7 +42,7 @@ export const VOLUME_ROUTES: readonly Route[] = [
     path: '/v1/disconnect',
     summary: 'End an attachment; unmount the volume if nobody else uses it; say what is true of the mount.',
     body: forms.disconnectBody,
-    reply: forms.disconnectReply,
+    reply: disconnectReply,
     deadline: DEFAULT_DEADLINE_MS,
     answer: ({ body }, context, { engine, volumes }) =>
       engine.disconnect(
@@ -85,7 +80,7 @@ export const VOLUME_ROUTES: readonly Route[] = [
     path: '/v1/disk-config',
     summary: "A disk's description for libvirt. Opens nothing and needs no mount.",
     body: forms.diskConfigBody,
-    reply: forms.diskConfigReply,
+    reply: diskDescription,
     deadline: DEFAULT_SHORT_DEADLINE_MS,
     answer: ({ body }, _, { volumes }) => {
       const volume = volumes.parseVolume(body.url, 'url');
@@ -98,7 +93,7 @@ export const VOLUME_ROUTES: readonly Route[] = [
         target: parseTargetDevice(body.target ?? 'vdb', 'target'),
         bus: parseDiskBus(body.bus, 'bus'),
         access: body.readOnly === true ? 'read-only' : 'read-write',
-        serial: body.serial === undefined ? null : parseSerial(body.serial, 'serial'),
+        options: parseDiskOptions(body.options, 'options'),
       });
       return { path: file, xml: diskXml(disk), ...disk };
     },

@@ -3,26 +3,20 @@
 
 import { z } from 'zod';
 import { ERROR_CODES, type ErrorCode } from '../../core/errors.js';
-import { MAX_DEADLINE_MS } from '../../core/limits.js';
 import { STEP_KINDS } from '../../core/steps.js';
-import { VERDICTS } from '../../core/verdict.js';
-
-const url = z.string().meta({
-  description: 'Volume URL: quobyte://REGISTRY[,REGISTRY…]/VOLUME or local:///DIRECTORY.',
-  examples: ['quobyte://reg1:7861,reg2:7861/vol-name'],
-});
-const disk = z.string().meta({ description: 'File in the volume: one path component.', examples: ['disk-1'] });
-const consumer = z.string().meta({
-  description: 'Who uses it, as KIND:ID with KIND one of nova, vm, csi, docker, cli.',
-  examples: ['cli:alice'],
-});
-const timeoutMs = z.int().min(1).max(MAX_DEADLINE_MS).meta({
-  description: 'Milliseconds within which an answer is wanted. Default 120000 for connect and disconnect, else 10000.',
-});
-const leaf = z.string().meta({ description: 'Name of the mount: 32 hex digits, the MD5 of the export.' });
-const mountpoint = z.string().meta({ description: 'Absolute path of the directory where the volume is mounted.' });
-const verdict = z.enum(VERDICTS).meta({ description: 'What validation says.' });
-const readOnly = z.boolean();
+import {
+  attachmentReply,
+  consumer,
+  disk,
+  diskOptions,
+  holder,
+  leaf,
+  mountpoint,
+  readOnly,
+  timeoutMs,
+  url,
+  verdict,
+} from '../forms.js';
 
 /** POST /v1/connect. */
 export const connectBody = z.strictObject({
@@ -53,13 +47,7 @@ export const diskConfigBody = z.strictObject({
   target: z.string().optional().meta({ description: "The guest's device name. Default vdb." }),
   bus: z.string().optional().meta({ description: 'virtio, scsi, sata, ide or usb. Default virtio.' }),
   readOnly: readOnly.optional().meta({ description: 'The guest may only read. Default false.' }),
-  serial: z.string().optional().meta({ description: 'Serial number that the guest sees. Default none.' }),
-});
-
-const holder = z.object({
-  pid: z.int(),
-  command: z.string(),
-  by: z.enum(['descriptor', 'directory', 'root', 'mapping', 'namespace']),
+  options: diskOptions.optional(),
 });
 
 const plan = z.object({
@@ -70,29 +58,7 @@ const plan = z.object({
 });
 
 /** Reply of connect; with `dryRun` the plan. */
-export const connectReply = z.union([
-  z.object({
-    attachment: z.string().meta({ description: "The attachment's id." }),
-    leaf,
-    mountpoint,
-    path: z.string().meta({ description: 'The disk, or the mountpoint when no disk was named.' }),
-    verdict,
-    changed: z.boolean().meta({ description: 'Was anything done? False when everything was in place already.' }),
-    isNew: z.boolean().meta({ description: 'Did this request make the attachment? False when it was there already.' }),
-    disk: z.enum(['present', 'absent']).optional().meta({ description: 'Whether the disk exists already.' }),
-    notes: z.array(z.string()).readonly(),
-  }),
-  plan,
-]);
-
-/** Reply of disconnect. */
-export const disconnectReply = z.object({
-  outcome: z.enum(['released', 'still-used', 'busy', 'hung', 'not-connected']),
-  mounted: z.boolean().meta({ description: 'Is the volume still mounted?' }),
-  leaf,
-  usedBy: z.array(z.string()).readonly().meta({ description: 'Consumers, and hold:inherited for a hold.' }),
-  holders: z.array(holder).readonly().meta({ description: 'Processes that keep the mount busy.' }),
-});
+export const connectReply = z.union([attachmentReply, plan]);
 
 /** Reply of validate. */
 export const validateReply = z.object({ verdict, reason: z.string(), leaf, mountpoint });
@@ -132,20 +98,6 @@ export const listReply = z.object({
   setAside: z.array(z.object({ table: z.string(), key: z.string(), reason: z.string() })).readonly(),
   broker: z.enum(['connected', 'absent']),
   state: z.enum(['reconciling', 'ready']),
-});
-
-/** Reply of disk-config. */
-export const diskConfigReply = z.object({
-  path: z.string(),
-  xml: z.string().meta({ description: "libvirt's <disk> element." }),
-  protocol: z.string(),
-  type: z.literal('file'),
-  device: z.literal('disk'),
-  driver: z.object({ name: z.literal('qemu'), type: z.string(), cache: z.string(), io: z.string() }),
-  source: z.object({ file: z.string() }),
-  target: z.object({ dev: z.string(), bus: z.string() }),
-  readonly: z.boolean(),
-  serial: z.string().nullable(),
 });
 
 /** Reply of lifting a hold. */

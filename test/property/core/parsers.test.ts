@@ -7,9 +7,9 @@ import {
   parseAccessMode,
   parseDiskBus,
   parseDiskFormat,
-  parseSerial,
   parseTargetDevice,
 } from '../../../src/core/disk.js';
+import { parseDiskOptions, parseSerial } from '../../../src/core/disk-options.js';
 import { FairleadError } from '../../../src/core/errors.js';
 import { parseConsumer, parseDiskName, userOf } from '../../../src/core/names.js';
 import { parseDecimal, parseDuration, parseInteger, parsePort } from '../../../src/core/numbers.js';
@@ -32,6 +32,7 @@ const parsers: Readonly<Record<string, (value: unknown) => unknown>> = {
   parseDiskBus: (value) => parseDiskBus(value, 'url'),
   parseTargetDevice: (value) => parseTargetDevice(value, 'url'),
   parseSerial: (value) => parseSerial(value, 'url'),
+  parseDiskOptions: (value) => parseDiskOptions(value, 'url'),
   checkDriverPair: (value) => checkDriverPair(value, value, 'url'),
 };
 

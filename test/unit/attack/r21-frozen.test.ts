@@ -62,7 +62,12 @@ describe('a frozen record', () => {
       target: 'vdb',
       bus: 'virtio',
       access: 'read-write',
-      serial: null,
+      options: {
+        iotune: { total_bytes_sec: 1 },
+        blockSizes: { logical: 512 },
+        encryption: { secret: 's' },
+        serial: 's',
+      },
     } as const);
     expect(diskXml(frozen(describeDisk(choice)))).toContain('/disk"');
   });

@@ -395,7 +395,7 @@ function diskOf(format: 'raw' | 'qcow2'): string {
       target: 'vdb',
       bus: 'virtio',
       access: 'read-write',
-      serial: null,
+      options: {},
     }),
   );
 }

@@ -14,6 +14,7 @@ import type { ConnectReply, Engine, RequestContext } from '../../../src/core/req
 import { leafOf, type Export } from '../../../src/core/volume.js';
 import { mayUse } from '../../../src/doors/http/access.js';
 import { createHttpDoor, type HttpDoor } from '../../../src/doors/http/door.js';
+import { diskDescription, disconnectReply } from '../../../src/doors/forms.js';
 import * as forms from '../../../src/doors/http/schemas.js';
 import { ROUTES } from '../../../src/doors/routes.js';
 import { createLog } from '../../../src/sys/log.js';
@@ -183,10 +184,10 @@ describe('a sound request', () => {
   });
   const replies: readonly [string, string, unknown, z.ZodType][] = [
     ['POST', '/v1/connect', { url: URL, consumer: 'cli:a' }, forms.connectReply],
-    ['POST', '/v1/disconnect', { url: URL, consumer: 'cli:a' }, forms.disconnectReply],
+    ['POST', '/v1/disconnect', { url: URL, consumer: 'cli:a' }, disconnectReply],
     ['POST', '/v1/validate', { url: URL }, forms.validateReply],
     ['GET', '/v1/mounts', undefined, forms.listReply],
-    ['POST', '/v1/disk-config', { url: URL, disk: 'd' }, forms.diskConfigReply],
+    ['POST', '/v1/disk-config', { url: URL, disk: 'd' }, diskDescription],
     ['DELETE', `/v1/mounts/${LEAF}/hold`, undefined, forms.liftReply],
     ['GET', '/v1/doctor', undefined, forms.doctorReply],
     ['GET', '/v1/health', undefined, forms.healthReply],
