@@ -16,15 +16,21 @@ const WANTED = {
   'libvirt-clients': '/usr/bin/virsh',
   'libxml2-utils': '/usr/bin/xmllint',
   'busybox-static': '/bin/busybox',
+  'python3-nova': '/usr/lib/python3/dist-packages/nova/version.py',
 };
 
 /** Debian's rule for daemons of packages (invoke-rc.d(8)): a program that says with status 101 that none may be touched. */
 const POLICY = '/usr/sbin/policy-rc.d';
 
+/** Sees to it that these packages are there. Resolves with why they are not, or with null. */
+export async function installOnly(...names) {
+  const missing = names.filter((name) => !existsSync(WANTED[name]));
+  return missing.length === 0 ? null : install(missing);
+}
+
 /** Sees to it that everything wanted is there. Resolves with why it is not, or with null. */
 export async function installPackages() {
-  const missing = Object.keys(WANTED).filter((name) => !existsSync(WANTED[name]));
-  const lacking = missing.length === 0 ? null : await install(missing);
+  const lacking = await installOnly(...Object.keys(WANTED));
   const kernel = await fetchGuestKernel();
   return lacking === null || kernel === null ? (lacking ?? kernel) : `${lacking}\n       ${kernel}`;
 }
@@ -34,7 +40,7 @@ async function install(missing) {
   if (process.geteuid() !== 0) return `missing: ${names}; only root can install them`;
   if (!existsSync('/usr/bin/apt-get')) return `missing: ${names}; this is not a Debian`;
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  process.stdout.write(`       installing ${names}\n`);
+  process.stderr.write(`       installing ${names}\n`);
   const policy = !existsSync(POLICY);
   if (policy) {
     writeFileSync(POLICY, '#!/bin/sh\nexit 101\n');
