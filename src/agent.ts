@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { backendOf, parseVolume } from './backends/registry.js';
 import { BrokerClient } from './broker/client.js';
-import { dialBroker } from './broker/socket-transport.js';
+import { SOCKET as BROKER_SOCKET } from './broker/protocol.js';
 import { loadConfig, type Config } from './config.js';
 import { checkDriverPair } from './core/disk.js';
 import { ERROR_CODES, errorBody, FairleadError } from './core/errors.js';
@@ -19,6 +19,7 @@ import { ROUTES } from './doors/routes.js';
 import { createEngine } from './engine/engine.js';
 import type { EngineSettings } from './engine/ports.js';
 import { startLedgerThread } from './ledger/client.js';
+import { dialSocket } from './link/socket-transport.js';
 import { readBootId } from './sys/boot-id.js';
 import { systemClock } from './sys/clock.js';
 import { takeLock } from './sys/lock-file.js';
@@ -61,7 +62,7 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   void ledger.ended.then((error) => {
     if (error !== null) end(log, error);
   });
-  const broker = new BrokerClient({ clock: systemClock, dial: () => dialBroker(config.runDir) });
+  const broker = new BrokerClient({ clock: systemClock, dial: () => dialSocket(`${config.runDir}/${BROKER_SOCKET}`) });
   const engine = createEngine({
     broker,
     ledger,
@@ -130,6 +131,14 @@ function engineSettings(config: Config): EngineSettings {
     parseVolume: (url) => parseVolume(url),
     onVanish: config.onVanish,
     bootId: readBootId(),
+    evidence:
+      config.libvirt.enabled === 'no'
+        ? null
+        : {
+            liftHolds: config.libvirt.liftHolds,
+            orphans: config.libvirt.orphans,
+            ageMs: config.libvirt.evidenceAgeMs,
+          },
   };
 }
 

@@ -4,7 +4,7 @@
 
 import type { Clock } from '../core/clock.js';
 import type { BindEnd, Machine, ProbeJob } from '../sys/ports.js';
-import { LATE, within } from './deadline.js';
+import { LATE, within } from '../core/deadline.js';
 import { type Job, type JobEnd, ProbePool } from './probe-pool.js';
 
 /** How an unmount ended. `errno` null: done. `lost`: its child ended, look at the table. */

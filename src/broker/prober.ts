@@ -8,7 +8,7 @@ import { FairleadError } from '../core/errors.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
 import type { DirectoryIdentity, Machine } from '../sys/ports.js';
 import { Acts } from './acts.js';
-import { LATE, within } from './deadline.js';
+import { LATE, within } from '../core/deadline.js';
 import { type JobEnd, ProbePool } from './probe-pool.js';
 
 /** A mount that is to be asked. */

@@ -4,7 +4,7 @@
 import { DAEMON_GRACE_MS, KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS } from '../core/limits.js';
 import type { UnitState } from '../core/observation.js';
 import type { Context } from './context.js';
-import { type Deadline, LATE, until, within } from './deadline.js';
+import { type Deadline, LATE, until, within } from '../core/deadline.js';
 import type { Place } from './place.js';
 import { look } from './sight.js';
 

@@ -8,7 +8,7 @@ import { FairleadError } from '../core/errors.js';
 import type { LeafState, ObservedMount } from '../core/observation.js';
 import type { Judgement } from '../core/verdict.js';
 import type { Context } from './context.js';
-import { type Deadline, LATE, within } from './deadline.js';
+import { type Deadline, LATE, within } from '../core/deadline.js';
 import type { Place } from './place.js';
 import { HUNG, type Identified } from './prober.js';
 

@@ -14,7 +14,9 @@ import { inMountNamespaceOfInit, liesOnSharedMount } from '../sys/namespace.js';
 import { checkProgram } from '../sys/trust.js';
 import { type BrokerLog, createContext } from './context.js';
 import { baseFault } from './policy.js';
-import { listen } from './server.js';
+import { listen } from '../link/listen.js';
+import { serve } from './dispatch.js';
+import { SOCKET } from './protocol.js';
 
 /** A broker that listens. */
 export interface RunningBroker {
@@ -61,7 +63,12 @@ export async function startBroker(config: Config, { log, haltAt }: BrokerProcess
     log,
     reach: reachOf(config, haltAt),
   });
-  const server = await listen(context, config.runDir, config.runAs.gid);
+  const server = await listen({
+    path: join(config.runDir, SOCKET),
+    agentGid: config.runAs.gid,
+    log,
+    serve: (peer, transport) => serve(context, peer, transport),
+  });
   log.info('ready', { pid: process.pid });
   void announceWay(machine, log);
   return {

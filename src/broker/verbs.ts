@@ -1,101 +1,65 @@
 // THE TABLE: everything the privileged side can be asked for, by whom, with which arguments, who carries it out, and why
 // it has to be here at all. There is no other way in. The reasons are those of SECURITY.md.
 
-import type { z } from 'zod';
+import { verb, type Verb } from '../link/session.js';
+import type { Context } from './context.js';
 import { examine } from './handlers/examine.js';
-import type { Call, Handler } from './handlers/handler.js';
 import { hello, inventory } from './handlers/inventory.js';
 import { observe } from './handlers/observe.js';
 import { settle, step } from './handlers/step.js';
 import { disk, holders } from './handlers/use.js';
-import { REQUESTS, type RequestOf, type VerbName } from './protocol.js';
-
-/** Who may call: the agent's user, or root. Nobody else gets as far as a request. */
-export type Caller = 'agent' | 'root';
-
-/** A request whose arguments are as they should be. */
-export interface Accepted {
-  readonly budgetMs: number;
-  /** Carries it out; resolves to the result as the protocol has it. */
-  run(call: Call): Promise<unknown>;
-}
-
-/** One line of the table. */
-export interface Verb {
-  readonly callers: readonly Caller[];
-  /** The request, or null if it is outside the schema. */
-  accept(value: unknown): Accepted | null;
-  /** Why the privileged side does this, and what bounds it. */
-  readonly reason: string;
-}
-
-function verb<V extends VerbName>(line: {
-  readonly callers: readonly Caller[];
-  readonly schema: z.ZodType<RequestOf<V>>;
-  readonly handler: Handler<V>;
-  readonly reason: string;
-}): Verb {
-  return {
-    callers: line.callers,
-    reason: line.reason,
-    accept(value) {
-      const { success, data } = line.schema.safeParse(value);
-      // A handler that throws before its first await ends like one that throws later.
-      return success ? { budgetMs: data.budgetMs, run: async (call) => line.handler(call, data) } : null;
-    },
-  };
-}
+import { REQUESTS, type VerbName } from './protocol.js';
 
 /** See the file's head. */
-export const VERBS: { readonly [V in VerbName]: Verb } = {
-  hello: verb<'hello'>({
+export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
+  hello: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.hello,
     handler: hello,
     reason: 'Agent and broker must be of one version. Tells the version and the boot; takes nothing.',
   }),
-  observe: verb<'observe'>({
+  observe: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.observe,
     handler: observe,
     reason:
       "Only the broker is sure to see the host's mount table, and a probe needs rights that the agent lacks. Reads one leaf of a configured base; the leaf is computed, never accepted.",
   }),
-  step: verb<'step'>({
+  step: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.step,
     handler: step,
     reason:
       'Making and removing directories in a root-owned base, starting mount helpers, mounting and unmounting need root. One of six kinds, on one leaf, with a command line built from the configuration; foreign mounts are refused, living ones are never detached.',
   }),
-  settle: verb<'settle'>({
+  settle: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.settle,
     handler: settle,
     reason:
       'Helpers run as root in units of their own, so only root can end them. Ends units whose name is made from the leaf, and none while the right volume is mounted there.',
   }),
-  disk: verb<'disk'>({
+  disk: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.disk,
     handler: disk,
     reason:
       'The agent may not search a volume. Tells kind and size of one name directly in a mounted volume; follows no link, opens no content.',
   }),
-  holders: verb<'holders'>({
+  holders: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.holders,
     handler: holders,
     reason:
       'Who keeps a mount busy stands in /proc of other users. Tells process numbers and command names for one recognised mount.',
   }),
-  inventory: verb<'inventory'>({
+  inventory: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.inventory,
     handler: inventory,
     reason: 'After a start the agent must learn what is mounted below the bases. Reads the table and the bases only.',
   }),
-  examine: verb<'examine'>({
+  examine: verb({
     callers: ['agent', 'root'],
     schema: REQUESTS.examine,
     handler: examine,

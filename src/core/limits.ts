@@ -10,22 +10,22 @@ export const MAX_PATH_BYTES = 4095;
 export const MAX_REGISTRIES = 32;
 /** Bytes of a consumer, kind included. */
 export const MAX_CONSUMER_BYTES = 255;
-/** Bytes of one frame between agent and broker, header excluded, in either direction. */
+/** Bytes of one frame between two processes of ours, header excluded, in either direction. */
 export const MAX_FRAME_BYTES = 1_048_576;
-/** Requests in flight on one broker connection. */
-export const MAX_BROKER_REQUESTS = 1024;
-/** Milliseconds by which the broker's answer may come after a request's budget before the agent gives it up. */
-export const BROKER_REPLY_GRACE_MS = 250;
-/** Milliseconds a request waits for a connection to the broker before it is refused, at most (within its budget). */
-export const BROKER_PATIENCE_MS = 2000;
-/** Milliseconds that connecting to the broker and its `hello` may take. */
-export const BROKER_HELLO_MS = 2000;
-/** First and last pause between attempts to connect to the broker, milliseconds. */
-export const BROKER_PAUSE_FIRST_MS = 20;
-/** See {@link BROKER_PAUSE_FIRST_MS}. */
-export const BROKER_PAUSE_LAST_MS = 1000;
-/** Connections open at the broker. */
-export const MAX_BROKER_CONNECTIONS = 8;
+/** Requests in flight on one connection to the broker or the hypervisor process. */
+export const MAX_LINK_REQUESTS = 1024;
+/** Milliseconds by which such a process's answer may come after a request's budget before the agent gives it up. */
+export const LINK_REPLY_GRACE_MS = 250;
+/** Milliseconds a request waits for such a connection before it is refused, at most (within its budget). */
+export const LINK_PATIENCE_MS = 2000;
+/** Milliseconds that connecting and the `hello` may take. */
+export const LINK_HELLO_MS = 2000;
+/** First and last pause between attempts to connect, milliseconds. */
+export const LINK_PAUSE_FIRST_MS = 20;
+/** See {@link LINK_PAUSE_FIRST_MS}. */
+export const LINK_PAUSE_LAST_MS = 1000;
+/** Connections open at the broker, and as many at the hypervisor process. */
+export const MAX_LINK_CONNECTIONS = 8;
 /** Bytes of replies that may wait for an agent that does not read; then the connection ends. */
 export const MAX_UNREAD_BYTES = 67_108_864;
 /** Helpers at work at the same time; more are refused as `resource-exhausted`, never queued behind hung ones. */
@@ -108,3 +108,19 @@ export const EMPTY_POLL_FIRST_MS = 1;
 export const EMPTY_POLL_LAST_MS = 50;
 /** Milliseconds to look for the processes that keep a mount busy; what was found by then is reported. */
 export const HOLDERS_BUDGET_MS = 3000;
+/** Bytes of one message of libvirt, larger than any that is asked for: a list of 16,384 domains, a description of 4 MiB. */
+export const MAX_LIBVIRT_MESSAGE_BYTES = 8_388_608;
+/** Calls in flight on one connection to libvirt, which by its default reads no more than 5 (max_client_requests). */
+export const MAX_LIBVIRT_CALLS = 4;
+/** Connections to libvirt: one more is made when the others are busy with calls that take long, or that never end. */
+export const MAX_LIBVIRT_CONNECTIONS = 8;
+/** Milliseconds that connecting to libvirt and being let in may take. */
+export const LIBVIRT_HELLO_MS = 5000;
+/** Domains that are read at the same time. */
+export const MAX_DOMAIN_READS = 8;
+/** Bytes of one domain's description (libvirt sends no longer text). */
+export const MAX_DOMAIN_XML_BYTES = 4_194_304;
+/** Levels of elements in a domain's description; a chain of backing stores takes one for each. */
+export const MAX_DOMAIN_XML_DEPTH = 512;
+/** Disks of one domain, and files that a domain may name beside them. */
+export const MAX_DOMAIN_FILES = 4096;

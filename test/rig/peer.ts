@@ -1,5 +1,5 @@
 // Somebody who speaks to the broker's socket by himself: the agent's user after it has been taken over. It knows the
-// protocol from its description (src/broker/protocol.ts) and shares no code with either side.
+// protocol from its description (src/link/forms.ts, src/broker/protocol.ts) and shares no code with either side.
 
 import type { Socket } from 'node:net';
 import { dial } from './client.js';

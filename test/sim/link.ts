@@ -1,7 +1,7 @@
 // The simulated connection between agent and broker: a byte stream that keeps its order, takes its time, arrives in
 // pieces, can fall silent and can be cut at any moment with part of what was sent still on its way.
 
-import type { Transport } from '../../src/broker/protocol.js';
+import type { Transport } from '../../src/core/frames.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 

@@ -2,7 +2,7 @@
 // good order, started again from what is left. A life that ended is forgotten with everything that still waited in it.
 
 import { BrokerClient } from '../../src/broker/client.js';
-import type { Transport } from '../../src/broker/protocol.js';
+import type { Transport } from '../../src/core/frames.js';
 import type { Broker } from '../../src/core/broker-api.js';
 import { FairleadError } from '../../src/core/errors.js';
 import type { AgentPoint, BrokerPoint } from '../../src/core/journal.js';

@@ -7,7 +7,7 @@ import type { Finding } from '../../core/broker-api.js';
 import { FairleadError } from '../../core/errors.js';
 import { BACKEND_NAMES, isLeaf } from '../../core/volume.js';
 import type { Context } from '../context.js';
-import { LATE, within } from '../deadline.js';
+import { LATE, within } from '../../core/deadline.js';
 import { baseFault, fileFault } from '../policy.js';
 import type { Handler } from './handler.js';
 

@@ -1,16 +1,11 @@
 // What every handler of a verb is given and must keep to.
 
+import type { Call as CallWith } from '../../link/session.js';
 import type { Context } from '../context.js';
-import type { Deadline } from '../deadline.js';
-import type { InventoryPart, RequestOf, ResultOf, VerbName } from '../protocol.js';
+import type { RequestOf, ResultOf, VerbName } from '../protocol.js';
 
 /** One request at work. */
-export interface Call {
-  readonly context: Context;
-  readonly deadline: Deadline;
-  /** Sends a part ahead of the result; only verbs with parts do. */
-  readonly emit: (part: InventoryPart) => void;
-}
+export type Call = CallWith<Context>;
 
 /**
  * Carries out one verb. The request has passed its schema and nothing more. Throws FairleadErrors; anything else it throws

@@ -16,7 +16,7 @@ import {
   type VolumeUrl,
 } from '../../core/volume.js';
 import type { Context } from '../context.js';
-import { type Deadline, LATE, within } from '../deadline.js';
+import { type Deadline, LATE, within } from '../../core/deadline.js';
 import { placeOfVolume } from '../place.js';
 import { type InventoryPart, PROTOCOL_VERSION } from '../protocol.js';
 import { unitState } from '../quiet.js';

@@ -3,7 +3,7 @@
 import { FairleadError } from '../../core/errors.js';
 import type { Access, Judgement } from '../../core/verdict.js';
 import type { Context } from '../context.js';
-import { type Deadline, LATE, within } from '../deadline.js';
+import { type Deadline, LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
 import { unitState } from '../quiet.js';
 import { describeMounts, look, type Sight, stillOnTop } from '../sight.js';

@@ -3,7 +3,7 @@
 
 import { errorBody, FairleadError } from '../../core/errors.js';
 import type { StepEnd } from '../../core/steps.js';
-import { LATE, within } from '../deadline.js';
+import { LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
 import { makeQuiet } from '../quiet.js';
 import { refused, unknown } from '../step-ends.js';

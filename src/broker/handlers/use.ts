@@ -3,7 +3,7 @@
 import { FairleadError } from '../../core/errors.js';
 import { MAX_HOLDERS } from '../../core/limits.js';
 import { parseDiskName } from '../../core/names.js';
-import { LATE, within } from '../deadline.js';
+import { LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
 import { inDoubt, requireRecognised } from '../policy.js';
 import { look } from '../sight.js';

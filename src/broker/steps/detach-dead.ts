@@ -3,7 +3,7 @@
 // connection is gone and no server can ever answer again. A mount that its server disowns (ESTALE) is unmounted plainly.
 
 import { KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
-import { LATE, within } from '../deadline.js';
+import { LATE, within } from '../../core/deadline.js';
 import { requireDead, requireRecognised, requireSoundBase } from '../policy.js';
 import { kill } from '../quiet.js';
 import { look, stillOnTop, stillThere } from '../sight.js';

@@ -7,7 +7,7 @@ import type { MountEntry } from '../../core/mountinfo.js';
 import { namesOf, redact } from '../../core/secrets.js';
 import type { StepEnd } from '../../core/steps.js';
 import type { HelperEnd } from '../../sys/ports.js';
-import { LATE, until, within } from '../deadline.js';
+import { LATE, until, within } from '../../core/deadline.js';
 import { kill } from '../quiet.js';
 import { look, type SeenMount, type Sight } from '../sight.js';
 import { CHANGED, refused, unknown } from '../step-ends.js';

@@ -6,7 +6,7 @@ import type { MountWay } from '../../backends/backend.js';
 import { errorBody } from '../../core/errors.js';
 import { LOOK_LAST_MS } from '../../core/limits.js';
 import type { StepEnd } from '../../core/steps.js';
-import { LATE, within } from '../deadline.js';
+import { LATE, within } from '../../core/deadline.js';
 import { inDoubt, requireEmptyLeaf, requireRecognised, requireSoundBase, requireSoundConfigFile } from '../policy.js';
 import { makeQuiet } from '../quiet.js';
 import { look } from '../sight.js';

@@ -2,7 +2,7 @@
 
 import type { StepEnd } from '../../core/steps.js';
 import type { Context } from '../context.js';
-import type { Deadline } from '../deadline.js';
+import type { Deadline } from '../../core/deadline.js';
 import type { Place } from '../place.js';
 
 /** One step at work. Its leaf is locked within the broker. */

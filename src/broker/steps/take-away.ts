@@ -3,7 +3,7 @@
 
 import type { MountEntry } from '../../core/mountinfo.js';
 import { KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
-import { LATE, until, within } from '../deadline.js';
+import { LATE, until, within } from '../../core/deadline.js';
 import type { Attempt } from './step.js';
 
 /** Milliseconds for undoing, at most. */

@@ -4,7 +4,7 @@
 import type { StepEnd } from '../../core/steps.js';
 import { BUSY_RETRIES, KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import { namesOf, redact } from '../../core/secrets.js';
-import { LATE, within } from '../deadline.js';
+import { LATE, within } from '../../core/deadline.js';
 import type { Command } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
 import { empty, endDaemon, unitState } from '../quiet.js';

@@ -195,10 +195,10 @@ const PARSING: readonly Mutant[] = [
   {
     name: 'the broker serves whoever connects',
     claims: ['000-11', '003-1'],
-    file: 'src/broker/dispatch.ts',
+    file: 'src/link/session.ts',
     project: 'fast',
-    from: "  return peer.uid === context.settings.agentUid ? 'agent' : null;",
-    to: "  return peer.uid === context.settings.agentUid ? 'agent' : 'root';",
+    from: "  return peer.uid === agentUid ? 'agent' : null;",
+    to: "  return peer.uid === agentUid ? 'agent' : 'root';",
     caughtBy: by(`${BROKER}/dispatch.test.ts`, 'who may speak > %s is cut off before a byte is read'),
   },
 ];

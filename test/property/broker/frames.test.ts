@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { encodeFrame, FrameDecoder, readReply, readRequestHead, REQUESTS } from '../../../src/broker/protocol.js';
+import { REQUESTS } from '../../../src/broker/protocol.js';
+import { encodeFrame, FrameDecoder } from '../../../src/core/frames.js';
+import { readReply, readRequestHead } from '../../../src/link/forms.js';
 import { MAX_FRAME_BYTES } from '../../../src/core/limits.js';
 
 /** Cuts `bytes` at the given places and pushes the pieces. */
@@ -100,7 +102,7 @@ describe('frames', () => {
     const deep = new TextEncoder().encode(`${'['.repeat(500_000)}${']'.repeat(500_000)}`);
     expect(decode(framed(deep), []).broken).toBeNull();
     const { values } = decode(framed(new TextEncoder().encode('{"__proto__":{"id":1,"verb":"hello"}}')), []);
-    expect(readRequestHead(values[0])).toBeNull();
+    expect(readRequestHead(REQUESTS, values[0])).toBeNull();
     expect(Object.hasOwn({}, 'verb')).toBe(false);
   });
 
@@ -115,7 +117,7 @@ describe('schemas', () => {
     fc.assert(
       fc.property(odd, (value) => {
         readReply(value);
-        readRequestHead(value);
+        readRequestHead(REQUESTS, value);
         for (const schema of Object.values(REQUESTS)) schema.safeParse(value);
       }),
     );
@@ -124,7 +126,7 @@ describe('schemas', () => {
   it('know no verb but their own', () => {
     fc.assert(
       fc.property(fc.string(), (verb) => {
-        expect(readRequestHead({ id: 1, verb }) !== null).toBe(Object.keys(REQUESTS).includes(verb));
+        expect(readRequestHead(REQUESTS, { id: 1, verb }) !== null).toBe(Object.keys(REQUESTS).includes(verb));
       }),
     );
   });

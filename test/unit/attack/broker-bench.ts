@@ -2,7 +2,7 @@
 // of it.
 
 import type { QuobyteSettings } from '../../../src/backends/backend.js';
-import { Deadline } from '../../../src/broker/deadline.js';
+import { Deadline } from '../../../src/core/deadline.js';
 import { step } from '../../../src/broker/handlers/step.js';
 import type { MountEntry } from '../../../src/core/mountinfo.js';
 import type { Holder } from '../../../src/core/observation.js';

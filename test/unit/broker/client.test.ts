@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { parseVolume } from '../../../src/backends/registry.js';
 import { BrokerClient } from '../../../src/broker/client.js';
-import { encodeFrame, FrameDecoder, PROTOCOL_VERSION } from '../../../src/broker/protocol.js';
-import { MAX_BROKER_REQUESTS } from '../../../src/core/limits.js';
+import { PROTOCOL_VERSION } from '../../../src/broker/protocol.js';
+import { encodeFrame, FrameDecoder } from '../../../src/core/frames.js';
+import { MAX_LINK_REQUESTS } from '../../../src/core/limits.js';
 import { systemClock } from '../../../src/sys/clock.js';
 import { type End, pipe } from './pipe.js';
 
@@ -178,10 +179,10 @@ describe('the connection', () => {
   it('carries no more requests than may be in flight, late ones counted', () =>
     withClient(async (script, client) => {
       await expect.poll(() => client.connected).toBe(true);
-      const given = Array.from({ length: MAX_BROKER_REQUESTS }, () => client.step(VOLUME, 'harden', 500));
+      const given = Array.from({ length: MAX_LINK_REQUESTS }, () => client.step(VOLUME, 'harden', 500));
       for (const end of await Promise.all(given)) expect(end.end).toBe('unknown');
       const more = await client.step(VOLUME, 'harden', 1000);
       expect(more).toMatchObject({ end: 'refused', error: { code: 'resource-exhausted' } });
-      expect(script.requests).toHaveLength(MAX_BROKER_REQUESTS);
+      expect(script.requests).toHaveLength(MAX_LINK_REQUESTS);
     }));
 });

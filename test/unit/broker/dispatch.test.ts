@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { serve } from '../../../src/broker/dispatch.js';
-import { encodeFrame, FrameDecoder, PROTOCOL_VERSION, REQUESTS } from '../../../src/broker/protocol.js';
+import { PROTOCOL_VERSION, REQUESTS } from '../../../src/broker/protocol.js';
 import { VERBS } from '../../../src/broker/verbs.js';
-import { MAX_BROKER_REQUESTS, MAX_DEADLINE_MS, MAX_FRAME_BYTES } from '../../../src/core/limits.js';
+import { encodeFrame, FrameDecoder } from '../../../src/core/frames.js';
+import { MAX_LINK_REQUESTS, MAX_DEADLINE_MS, MAX_FRAME_BYTES } from '../../../src/core/limits.js';
 import { AGENT_UID, bench, type Bench, BASE, entry, LEAF, MOUNTPOINT, URL } from './fake-machine.js';
 import { pipe } from './pipe.js';
 
@@ -172,12 +173,12 @@ describe('requests that are not exactly as the protocol has them end the connect
     const peer = await greeted();
     peer.machine.mountsNow = [entry()];
     peer.machine.answer = () => 'hang';
-    for (let id = 2; id < MAX_BROKER_REQUESTS + 2; id += 1) {
+    for (let id = 2; id < MAX_LINK_REQUESTS + 2; id += 1) {
       peer.say({ ...SOUND['observe'], probe: 'read-only', id, budgetMs: 5000 });
     }
     await Promise.resolve();
     expect(peer.open()).toBe(true);
-    peer.say({ ...SOUND['observe'], id: MAX_BROKER_REQUESTS + 2 });
+    peer.say({ ...SOUND['observe'], id: MAX_LINK_REQUESTS + 2 });
     await expect.poll(() => peer.open()).toBe(false);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Deadline } from '../../../src/broker/deadline.js';
+import { Deadline } from '../../../src/core/deadline.js';
 import { observe } from '../../../src/broker/handlers/observe.js';
 import { settle, step } from '../../../src/broker/handlers/step.js';
 import { disk, holders } from '../../../src/broker/handlers/use.js';

@@ -1,6 +1,6 @@
 // Two ends of a connection in memory, for tests of both sides of the protocol.
 
-import type { Transport } from '../../../src/broker/protocol.js';
+import type { Transport } from '../../../src/core/frames.js';
 
 export interface End extends Transport {
   readonly open: () => boolean;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Deadline } from '../../../src/broker/deadline.js';
+import { Deadline } from '../../../src/core/deadline.js';
 import { settle, step } from '../../../src/broker/handlers/step.js';
 import { unitName } from '../../../src/broker/unit-names.js';
 import type { LeafState } from '../../../src/core/observation.js';

@@ -1,14 +1,8 @@
-// A unix socket as the transport that the protocol wants, for both ends; and the agent's way to reach the broker.
+// A unix socket as the transport that the protocol wants, for both ends; and the asking side's way to reach one.
 
 import { connect, type Socket } from 'node:net';
-import { join } from 'node:path';
+import type { Transport } from '../core/frames.js';
 import { MAX_UNREAD_BYTES } from '../core/limits.js';
-import type { Transport } from './protocol.js';
-
-/** The path of the broker's socket. */
-export function brokerSocket(runDir: string): string {
-  return join(runDir, 'broker.sock');
-}
 
 /** A connected socket. A peer that does not read loses its connection, not our memory. */
 export function socketTransport(socket: Socket): Transport {
@@ -34,10 +28,10 @@ export function socketTransport(socket: Socket): Transport {
   };
 }
 
-/** Connects to the broker; rejects when nobody listens there, or nobody whom we may reach. */
-export function dialBroker(runDir: string): Promise<Transport> {
+/** Connects to the socket at `path`; rejects when nobody listens there, or nobody whom we may reach. */
+export function dialSocket(path: string): Promise<Transport> {
   return new Promise((resolve, reject) => {
-    const socket = connect(brokerSocket(runDir));
+    const socket = connect(path);
     socket.once('error', reject);
     socket.once('connect', () => {
       socket.off('error', reject);
