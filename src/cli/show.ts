@@ -88,14 +88,32 @@ export function showMounts(reply: unknown): string {
   for (const { table: kind, key, reason } of answer.setAside) {
     lines.push(escapeForLog(`The ledger has a record it cannot read (${kind} ${key}): ${reason}`));
   }
+  if (waitsForEvidence(answer)) lines.push(NO_EVIDENCE[answer.domains]);
   if (answer.broker === 'absent') lines.push('No broker is connected: nothing can be mounted or unmounted now.');
   if (answer.state === 'reconciling') lines.push('What was open at the last start is still being worked off.');
   return lines.join('\n');
 }
 
+const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain does not have it' } as const;
+const NO_EVIDENCE = {
+  off: '',
+  complete: '',
+  unknown: "libvirt's domains could not be read: nothing is concluded about holds and guests' attachments.",
+  incomplete: "Some of libvirt's domains could not be read: nothing is concluded about holds and guests' attachments.",
+} as const;
+
+/** Whether anything is listed that evidence could change, and there is none. */
+function waitsForEvidence({ domains, mounts }: ListReply): boolean {
+  if (domains === 'off' || domains === 'complete') return false;
+  return mounts.some(
+    ({ hold, attachments }) => hold !== null || attachments.some(({ consumer }) => /^(?:vm|nova):/.test(consumer)),
+  );
+}
+
 function mountRow(mount: ListedMount): string[] {
-  const users = mount.attachments.map(({ consumer, disk, readOnly }) => {
-    return `${consumer}${disk === null ? '' : `/${disk}`}${readOnly ? ' (ro)' : ''}`;
+  const users = mount.attachments.map(({ consumer, disk, readOnly, orphan }) => {
+    const lost = orphan === null ? '' : ` (${ORPHANS[orphan]})`;
+    return `${consumer}${disk === null ? '' : `/${disk}`}${readOnly ? ' (ro)' : ''}${lost}`;
   });
   if (mount.hold !== null) users.push(`hold:${mount.hold}`);
   const { operation } = mount;

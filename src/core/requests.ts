@@ -85,6 +85,18 @@ export interface ValidateReply {
 /** `mounting`, `mounted`, `releasing` as recorded; `stuck`: an operation is not over; `foreign`, `vanished`: seen. */
 export type MountState = 'mounting' | 'mounted' | 'releasing' | 'stuck' | 'foreign' | 'vanished';
 
+/**
+ * Why an attachment of a virtual machine counts as an orphan. `no-domain`: there is no such domain. `unused`: the domain does not have the
+ * disk. Said only after complete evidence has been the same for `libvirt.evidence_age`.
+ */
+export type Orphanhood = 'no-domain' | 'unused';
+
+/**
+ * What is known of libvirt's domains. `off`: they are not read. `unknown`: they could not be read, or not yet. `incomplete`: some of them
+ * could not be read.
+ */
+export type DomainKnowledge = 'off' | 'unknown' | 'incomplete' | 'complete';
+
 /** One mount as `ls` shows it: what is recorded of it, and what was last seen. */
 export interface ListedMount {
   readonly leaf: Leaf;
@@ -103,6 +115,7 @@ export interface ListedMount {
     readonly disk: DiskName | null;
     readonly readOnly: boolean;
     readonly since: string;
+    readonly orphan: Orphanhood | null;
   }[];
   readonly hold: 'inherited' | null;
   /** Processes that still hold a dead mount which has been replaced. */
@@ -119,6 +132,7 @@ export interface ListReply {
   readonly broker: 'connected' | 'absent';
   /** `reconciling` until what was open at start has been worked off. */
   readonly state: 'reconciling' | 'ready';
+  readonly domains: DomainKnowledge;
 }
 
 /** The engine, as doors see it. Every failure is a FairleadError from the closed list. */

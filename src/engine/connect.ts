@@ -76,6 +76,7 @@ async function connectLocked(
   const changes = recording(context, request, attachment, present === undefined, inherited && ensured.foundMounted);
   await context.commit(changes);
   if (changes.length > 0) context.ports.reach('connect.recorded');
+  context.evidence.renew(attachment);
   // `note` remembers only recorded mounts, and this one may have become one just now.
   context.note(ensured.observation);
   if (present === undefined && exchange.isAnswered()) await takeBack(context, attachment);

@@ -5,6 +5,7 @@ import type { Holder, Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Access, Verdict } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
+import { Evidence } from './evidence.js';
 import { Locks } from './locks.js';
 import { State } from './state.js';
 import type { EnginePorts } from './ports.js';
@@ -14,6 +15,7 @@ export class Context {
   readonly ports: EnginePorts;
   readonly state = new State();
   readonly locks: Locks;
+  readonly evidence: Evidence;
   /** Aborts when the engine stops; nothing new is begun after that. */
   readonly stopping = new AbortController();
   readonly #working = new Set<Promise<unknown>>();
@@ -21,6 +23,7 @@ export class Context {
   constructor(ports: EnginePorts) {
     this.ports = ports;
     this.locks = new Locks(ports.clock);
+    this.evidence = new Evidence(this.state, ports.clock, ports.settings.evidence);
   }
 
   /** Makes changes durable, then true in memory. */

@@ -91,9 +91,25 @@ export function liftHold(
   return underLock(context, leaf, requestContext, async () => {
     const record = context.state.mounts.get(leaf);
     if (!context.state.holds.has(leaf) || record === undefined) return { lifted: false };
-    const last = context.state.attachmentsOf(leaf).length === 0;
-    await context.commit([{ kind: 'lift-hold', leaf }, ...(last ? [releasingMount(context, record.volume)] : [])]);
-    if (last) caretaker.schedule(record.volume);
+    await letGo(context, caretaker, record.volume, { kind: 'lift-hold', leaf });
     return { lifted: true };
   });
+}
+
+/**
+ * Makes durable that something no longer keeps the mount; if nothing else does, it is released in the background. The caller holds the
+ * lock.
+ */
+export async function letGo(
+  context: Context,
+  caretaker: Caretaker,
+  volume: Volume,
+  change: Extract<Change, { kind: 'lift-hold' | 'end-attachment' }>,
+): Promise<void> {
+  const { leaf } = volume;
+  const { state } = context;
+  const attachments = state.attachmentsOf(leaf).filter(({ id }) => change.kind === 'lift-hold' || id !== change.id);
+  const last = attachments.length === 0 && (change.kind === 'lift-hold' || !state.holds.has(leaf));
+  await context.commit([change, ...(last ? [releasingMount(context, volume)] : [])]);
+  if (last) caretaker.schedule(volume);
 }

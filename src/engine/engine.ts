@@ -4,6 +4,7 @@ import type { Consumer } from '../core/names.js';
 import type { ConnectReply, DisconnectReply, Engine, ListReply, ValidateReply } from '../core/requests.js';
 import type { Volume } from '../core/volume.js';
 import { Caretaker } from './caretaker.js';
+import { Conclusions } from './conclusions.js';
 import { connect, planOnly } from './connect.js';
 import { Context, verdictOf } from './context.js';
 import { disconnect, liftHold } from './disconnect.js';
@@ -28,6 +29,7 @@ export function createEngine(ports: EnginePorts): RunningEngine {
   const context = new Context(ports);
   const caretaker = new Caretaker(context);
   const reconciler = new Reconciler(context, caretaker);
+  const conclusions = new Conclusions(context, caretaker, () => reconciler.readEverything);
   return {
     start: () => reconciler.start(),
     stop: async () => {
@@ -42,7 +44,10 @@ export function createEngine(ports: EnginePorts): RunningEngine {
     liftHold: (leaf, requestContext) => liftHold(context, caretaker, leaf, requestContext),
     list: (): ListReply => list(context, reconciler.setAside, reconciler.done),
     examine: (requestContext) => examine(context, reconciler.setAside, requestContext),
-    takeEvidence: () => undefined,
+    takeEvidence: (survey) => {
+      context.evidence.take(survey);
+      if (context.evidence.known === 'complete') conclusions.draw();
+    },
     validate: async (volume, { deadlineMs }): Promise<ValidateReply> => {
       context.checkRunning();
       ports.settings.authorise(volume);

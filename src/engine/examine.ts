@@ -56,6 +56,9 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
   if (mount.verdict !== null && !['healthy', 'absent', 'foreign'].includes(mount.verdict)) {
     add('error', `When it was last looked at it was ${mount.verdict}.`, `fairlead validate ${mount.url ?? 'URL'}`);
   }
+  for (const attachment of mount.attachments) {
+    if (attachment.orphan !== null) add('warning', ORPHANS[attachment.orphan], disconnectCommand(mount, attachment));
+  }
   if (mount.hold !== null) {
     add('warning', 'It was found without a record and is kept by a hold.', `fairlead lift-hold ${mount.leaf}`);
   }
@@ -64,6 +67,21 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
     add('warning', 'It died and was mounted again; some processes still hold the dead mount.', `Restart ${who}.`);
   }
   return found;
+}
+
+const ORPHANS = {
+  'no-domain': 'It is attached to a virtual machine that libvirt does not know any more.',
+  unused: 'It is attached to a virtual machine that does not have the disk any more.',
+} as const;
+
+function disconnectCommand({ url }: ListedMount, { disk, consumer }: ListedMount['attachments'][number]): string {
+  const choice = disk === null ? '' : ` --disk ${shellWord(disk)}`;
+  return `fairlead disconnect ${shellWord(url ?? 'URL')}${choice} --consumer ${shellWord(consumer)}`;
+}
+
+/** The text as one word of a shell's command line. */
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function setAsideFindings({ setAside }: ListReply): readonly Finding[] {

@@ -1,7 +1,7 @@
 // What `ls` shows: the records, and what was last seen. Asks nobody and waits for nothing, so it answers whatever hangs.
 
 import type { ListedMount, ListReply, MountState } from '../core/requests.js';
-import type { LedgerSnapshot } from '../core/records.js';
+import type { AttachmentRecord, LedgerSnapshot } from '../core/records.js';
 import type { Context } from './context.js';
 import type { Leaf } from '../core/volume.js';
 
@@ -28,6 +28,7 @@ export function list(context: Context, setAside: LedgerSnapshot['setAside'], rec
     setAside,
     broker: ports.broker.connected ? 'connected' : 'absent',
     state: reconciled ? 'ready' : 'reconciling',
+    domains: context.evidence.known,
   };
 }
 
@@ -50,11 +51,14 @@ function listed(context: Context, leaf: Leaf): ListedMount {
     state: shown,
     verdict: sight.verdict,
     verdictAge: sight.verdict === null ? null : Math.round((ports.clock.now() - sight.verdictAt) / 100) / 10,
-    attachments: state
-      .attachmentsOf(leaf)
-      .map(({ id, consumer, disk, readOnly, since }) => ({ id, consumer, disk, readOnly, since })),
+    attachments: state.attachmentsOf(leaf).map((attachment) => shownAttachment(context, attachment)),
     hold: state.holds.get(leaf)?.reason ?? null,
     needsRestart: sight.needsRestart,
     operation: operation === undefined ? null : { kind: operation.kind, step: sight.step, stuck: sight.stuck },
   };
+}
+
+function shownAttachment(context: Context, attachment: AttachmentRecord): ListedMount['attachments'][number] {
+  const { id, consumer, disk, readOnly, since } = attachment;
+  return { id, consumer, disk, readOnly, since, orphan: context.evidence.orphanhoodOf(attachment) };
 }

@@ -40,6 +40,11 @@ export class Locks {
     return this.#unlocker(leaf);
   }
 
+  /** Takes the lock if nobody has it; null otherwise. */
+  tryAcquire(leaf: Leaf): Unlock | null {
+    return this.#take(leaf) ? this.#unlocker(leaf) : null;
+  }
+
   /** Waits for the lock within the deadline. Rejects with `deadline-exceeded`, `stuck`, `unavailable` or `resource-exhausted`. */
   async acquireWithin(leaf: Leaf, deadline: Deadline): Promise<Unlock> {
     if (this.#take(leaf)) return this.#unlocker(leaf);

@@ -19,6 +19,14 @@ export interface EventLog {
   warn(event: string, fields: Readonly<Record<string, unknown>>): void;
 }
 
+/** What follows from what is known of libvirt's domains. */
+export interface EvidencePolicy {
+  readonly liftHolds: 'evidence' | 'operator';
+  readonly orphans: 'report' | 'release';
+  /** Milliseconds for which evidence must have been the same. */
+  readonly ageMs: number;
+}
+
 /** What the configuration says that the engine must know. */
 export interface EngineSettings {
   /** Throws `permission-denied` for a volume that this host does not allow. */
@@ -29,6 +37,8 @@ export interface EngineSettings {
   readonly onVanish: 'report' | 'remount';
   /** The kernel boot that is running. */
   readonly bootId: string;
+  /** Null: domains are not read. */
+  readonly evidence: EvidencePolicy | null;
 }
 
 /** The engine's whole surroundings. */

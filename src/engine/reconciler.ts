@@ -26,6 +26,7 @@ export class Reconciler {
   readonly #caretaker: Caretaker;
   #done = false;
   #setAside: LedgerSnapshot['setAside'] = [];
+  #origin: LedgerSnapshot['origin'] = 'existing';
 
   constructor(context: Context, caretaker: Caretaker) {
     this.#context = context;
@@ -42,6 +43,11 @@ export class Reconciler {
     return this.#setAside;
   }
 
+  /** Whether the ledger is whole, as far as this agent knows: not begun anew after damage, and without a record that could not be read. */
+  get readEverything(): boolean {
+    return this.#origin !== 'damaged' && this.#setAside.length === 0;
+  }
+
   /**
    * Loads the ledger, takes the locks of all leaves with open operations (so that no request comes before them), and
    * goes on in the background. Resolves when requests may come.
@@ -51,6 +57,7 @@ export class Reconciler {
     const snapshot = await ports.ledger.load();
     state.restore(snapshot);
     this.#setAside = snapshot.setAside;
+    this.#origin = snapshot.origin;
     if (snapshot.origin !== 'existing') ports.log.warn('ledger-begun-anew', { origin: snapshot.origin });
     const open = new Map<Leaf, Unlock>();
     for (const leaf of state.operations.keys()) open.set(leaf, await locks.acquire(leaf));

@@ -104,6 +104,11 @@ export class State {
     }
   }
 
+  /** All attachments. */
+  *attachments(): Iterable<AttachmentRecord> {
+    for (const users of this.#attachments.values()) yield* users.values();
+  }
+
   /** The attachments that keep this mount. */
   attachmentsOf(leaf: Leaf): readonly AttachmentRecord[] {
     return [...(this.#attachments.get(leaf)?.values() ?? [])];

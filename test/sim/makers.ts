@@ -45,6 +45,7 @@ function engineSettings(bootId: string): EngineSettings {
     parseVolume: (url) => parseVolume(url),
     onVanish: 'remount',
     bootId,
+    evidence: null,
   };
 }
 

@@ -83,6 +83,10 @@ export const listReply = z.object({
               disk: disk.nullable(),
               readOnly,
               since: z.string().meta({ description: 'ISO 8601.' }),
+              orphan: z.enum(['no-domain', 'unused']).nullable().meta({
+                description:
+                  'For a virtual machine, on complete evidence: there is no such domain, or it does not have the disk.',
+              }),
             }),
           )
           .readonly(),
@@ -98,6 +102,10 @@ export const listReply = z.object({
   setAside: z.array(z.object({ table: z.string(), key: z.string(), reason: z.string() })).readonly(),
   broker: z.enum(['connected', 'absent']),
   state: z.enum(['reconciling', 'ready']),
+  domains: z.enum(['off', 'unknown', 'incomplete', 'complete']).meta({
+    description:
+      "What is known of libvirt's domains. off: they are not read. unknown: they could not be read, or not yet. incomplete: some could not be read.",
+  }),
 });
 
 /** Reply of lifting a hold. */

@@ -137,15 +137,21 @@ describe('for people', () => {
       state: 'mounted',
       verdict: 'healthy',
       verdictAge: 3.4,
-      attachments: [{ id: 'x', consumer: 'cli:a', disk: 'd', readOnly: true, since: 'now' }],
+      attachments: [
+        { id: 'x', consumer: 'cli:a', disk: 'd', readOnly: true, since: 'now', orphan: null },
+        { id: 'y', consumer: 'vm:b', disk: 'e', readOnly: false, since: 'now', orphan: 'no-domain' },
+      ],
       hold: 'inherited',
       needsRestart: [{ pid: 7, command: 'qemu', by: 'descriptor' }],
       operation: null,
     };
-    answer.body = { mounts: [mount], setAside: [], broker: 'absent', state: 'reconciling' };
+    answer.body = { mounts: [mount], setAside: [], broker: 'absent', state: 'reconciling', domains: 'incomplete' };
     const { status, out, err } = await fairlead(['ls']);
     expect([status, err]).toEqual([0, '']);
-    expect(out).toContain(`${LEAF}  mounted  healthy (3s ago)  cli:a/d (ro) hold:inherited  ${URL_}\n`);
+    expect(out).toContain(
+      `${LEAF}  mounted  healthy (3s ago)  cli:a/d (ro) vm:b/e (no such domain) hold:inherited  ${URL_}\n`,
+    );
+    expect(out).toContain("Some of libvirt's domains could not be read");
     expect(out).toContain('restart them: qemu (pid 7, descriptor)');
     expect(out).toContain('No broker is connected');
     expect(out).toContain('still being worked off');
@@ -270,7 +276,13 @@ test('a reader that goes away is no error', async () => {
 });
 
 test('twenty clients at once are all answered by a real door', { timeout: 60_000 }, async () => {
-  const list: ReturnType<Engine['list']> = { mounts: [], setAside: [], broker: 'connected', state: 'ready' };
+  const list: ReturnType<Engine['list']> = {
+    mounts: [],
+    setAside: [],
+    broker: 'connected',
+    state: 'ready',
+    domains: 'off',
+  };
   const door: HttpDoor = await createHttpDoor({
     routes: ROUTES,
     access: { agentUid: 0, allowedUids: [process.geteuid?.() ?? 0], allowedGids: [] },

@@ -13,13 +13,14 @@ import type {
   MountRecord,
   OperationId,
   OperationRecord,
+  SetAsideRecord,
 } from '../../../src/core/records.js';
 import type { ConnectReply, DisconnectReply, RequestContext } from '../../../src/core/requests.js';
 import type { StepEnd, StepKind } from '../../../src/core/steps.js';
 import type { Access, Judgement } from '../../../src/core/verdict.js';
 import { leafOf, type Export, type Leaf, type Volume, type VolumeUrl } from '../../../src/core/volume.js';
 import { createEngine, type RunningEngine } from '../../../src/engine/engine.js';
-import type { EnginePorts } from '../../../src/engine/ports.js';
+import type { EnginePorts, EvidencePolicy } from '../../../src/engine/ports.js';
 import { State } from '../../../src/engine/state.js';
 import { quiet, VirtualClock } from './virtual-clock.js';
 
@@ -90,12 +91,18 @@ export class Bench {
   readonly takenAway: Leaf[] = [];
   /** Warnings, by name. */
   readonly warnings: string[] = [];
+  /** What the engine says that it did, by name. */
+  readonly told: string[] = [];
   readonly places = new Map<Leaf, Place>();
   strangers: InventoryItem[] = [];
   engine: RunningEngine;
   brokerConnected = true;
   bootId = 'boot-1';
   onVanish: 'report' | 'remount' = 'report';
+  /** What the ledger could not read back. */
+  setAside: SetAsideRecord[] = [];
+  /** Taken over by the next life of the agent. */
+  evidence: EvidencePolicy | null = null;
   readonly listeners = new Set<() => void>();
   readonly #instead = new Map<string, Instead[]>();
   readonly #always = new Map<string, Instead>();
@@ -202,7 +209,7 @@ export class Bench {
         },
       },
       random: { id: () => (++this.#ids).toString(16).padStart(32, '0') },
-      log: { info: () => undefined, warn: (event) => this.warnings.push(event) },
+      log: { info: (event) => this.told.push(event), warn: (event) => this.warnings.push(event) },
       settings: {
         authorise: () => undefined,
         mountpointOf,
@@ -216,6 +223,7 @@ export class Bench {
         get bootId() {
           return bootId();
         },
+        evidence: this.evidence,
       },
       reach: (point: AgentPoint) => this.events.push(`reach ${point}`),
     };
@@ -237,7 +245,7 @@ export class Bench {
 
   #ledger(life: number): Ledger {
     return {
-      load: () => Promise.resolve(snapshotOf(this.durable)),
+      load: () => Promise.resolve({ ...snapshotOf(this.durable), setAside: this.setAside }),
       commit: (changes) =>
         this.#call(life, 'commit', `commit ${changes.map(wordOf).join(' ')}`, () => {
           this.durable.apply(changes);
