@@ -93,7 +93,7 @@ export interface ListedVmDisk {
   readonly attachment: string | null;
 }
 
-/** An attachment of a domain that does not exist, or does not have the disk. */
+/** An attachment of a domain that does not exist (`no-domain`), or does not have the disk (`unused`), as seen just now. */
 export interface ListedVmOrphan {
   readonly attachment: string;
   readonly consumer: Consumer;
@@ -101,7 +101,7 @@ export interface ListedVmOrphan {
   readonly url: string | null;
   /** Null: the whole volume, with no disk named. */
   readonly disk: DiskName | null;
-  readonly why: 'no-domain' | 'no-disk';
+  readonly why: 'no-domain' | 'unused';
 }
 
 /** Disks of domains in our volumes. */

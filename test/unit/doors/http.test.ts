@@ -366,16 +366,8 @@ describe('who may ask', () => {
 test('the OpenAPI document names every path and refers to nothing that is missing', async () => {
   const { body } = await ask('GET', '/v1/openapi.json');
   expect(body['openapi']).toBe('3.1.0');
-  expect(Object.keys(body['paths'] as object)).toEqual([
-    '/v1/connect',
-    '/v1/disconnect',
-    '/v1/validate',
-    '/v1/mounts',
-    '/v1/disk-config',
-    '/v1/mounts/{leaf}/hold',
-    '/v1/doctor',
-    '/v1/health',
-  ]);
+  expect(Object.keys(body['paths'] as object)).toEqual([...new Set(ROUTES.map(({ path }) => path))]);
+  expect(Object.keys(body['paths'] as object)).toContain('/v1/vm/attach');
   const refs = JSON.stringify(body).match(/"\$ref":"[^"]*"/g) ?? [];
   expect(new Set(refs)).toEqual(new Set(['"$ref":"#/components/schemas/Error"']));
 });

@@ -1,0 +1,158 @@
+// Detach: the guest lets go first, then the attachment ends. A guest that refuses keeps both. What Nova attached, or somebody else without
+// Fairlead, is not taken away behind their backs.
+
+import { Deadline } from '../../core/deadline.js';
+import { isDomainUuid, type Domain, type DomainDisk, type DomainUuid } from '../../core/domains.js';
+import { FairleadError } from '../../core/errors.js';
+import type { DiskName } from '../../core/names.js';
+import { diskPathOf } from '../../core/paths.js';
+import type { DisconnectReply, RequestContext } from '../../core/requests.js';
+import type { VmDetachReply, VmDetachRequest } from '../../core/vm-requests.js';
+import type { Volume } from '../../core/volume.js';
+import { answerInTime, isRefusal, look, notKnown, stepTime, UNDO_MS, unhurried, withSentence } from './operation.js';
+import { attachmentOf, consumerOf, diskAt, isNovas, usesFile } from './ours.js';
+import type { LibvirtDoorPorts } from './ports.js';
+import { diskTurn, type Turns } from './turns.js';
+
+const KEPT = 'The disk and its attachment are left as they are.';
+const ATTACHMENT_LEFT =
+  'The domain no longer has the disk, but its attachment has not ended: say fairlead vm detach again, with URL and --disk.';
+
+/** Which disk of which domain it comes to; the domain may be gone. */
+interface Found {
+  readonly uuid: DomainUuid;
+  /** Null: there is no such domain any more. */
+  readonly domain: Domain | null;
+  readonly volume: Volume;
+  readonly disk: DiskName;
+  readonly path: string;
+  /** The disk as the domain has it; null: it has none. */
+  readonly described: DomainDisk | null;
+}
+
+/** Takes the disk away from the domain, once, and ends its attachment. */
+export async function detach(
+  ports: LibvirtDoorPorts,
+  turns: Turns,
+  request: VmDetachRequest,
+  context: RequestContext,
+): Promise<VmDetachReply> {
+  const deadline = new Deadline(ports.clock, context.deadlineMs);
+  return await answerInTime(ports, deadline, async () => {
+    const meant = await find(ports, request, deadline);
+    const key = diskTurn(meant.uuid, meant.volume.leaf, meant.disk);
+    return await turns.take(key, deadline, context.signal, async () => {
+      // As it is now: an earlier operation on this disk may just have ended.
+      const found = await find(ports, request, deadline);
+      if (found.path !== meant.path || found.uuid !== meant.uuid) {
+        throw new FairleadError('conflict', 'The disk at this target was changed meanwhile. Look at fairlead vm ls.', {
+          field: 'target',
+        });
+      }
+      refuseOthers(ports, found);
+      const changed = await unplug(ports, found, deadline);
+      const ended = await disconnect(ports, found, deadline, changed);
+      const { uuid, domain, described } = found;
+      return {
+        ...ended,
+        domain: { uuid, name: domain?.name ?? uuid },
+        target: described?.target ?? null,
+        changed,
+      };
+    });
+  });
+}
+
+async function find(ports: LibvirtDoorPorts, request: VmDetachRequest, deadline: Deadline): Promise<Found> {
+  const { choice } = request;
+  const domain = await findDomain(ports, request, deadline);
+  if (choice.by === 'target') {
+    if (typeof domain === 'string') throw noSuchDomain(request);
+    const { described, path, volume, disk } = diskAt(ports, domain, choice.target);
+    return { uuid: domain.uuid, domain, volume, disk, path, described };
+  }
+  const { volume, disk } = choice;
+  const path = diskPathOf(ports.volumes.mountBaseOf(volume), volume.leaf, disk);
+  if (typeof domain === 'string') return { uuid: domain, domain: null, volume, disk, path, described: null };
+  const described = domain.disks.find((one) => one.path === path) ?? null;
+  return { uuid: domain.uuid, domain, volume, disk, path, described };
+}
+
+/** The domain, or its UUID alone when it is gone and the request says everything else. */
+async function findDomain(
+  { hypervisor }: LibvirtDoorPorts,
+  request: VmDetachRequest,
+  deadline: Deadline,
+): Promise<Domain | DomainUuid> {
+  try {
+    return await hypervisor.domain(request.domain, deadline.remaining);
+  } catch (error) {
+    if (!(error instanceof FairleadError) || error.code !== 'not-found') throw error;
+    const name: string = request.domain;
+    if (request.choice.by === 'disk' && isDomainUuid(name)) return name;
+    throw noSuchDomain(request, error);
+  }
+}
+
+function noSuchDomain({ choice, domain }: VmDetachRequest, cause?: unknown): FairleadError {
+  const how = [
+    ...(isDomainUuid(domain) ? [] : ['its UUID (fairlead ls shows it)']),
+    ...(choice.by === 'disk' ? [] : ['URL and --disk']),
+  ].join(', ');
+  return new FairleadError(
+    'not-found',
+    `There is no such domain. To end what is left of one that is gone, name it by ${how}.`,
+    { field: 'domain', cause },
+  );
+}
+
+function refuseOthers({ engine }: LibvirtDoorPorts, { uuid, volume: { leaf }, disk, described }: Found): void {
+  const attachment = attachmentOf(engine.list(), leaf, uuid, disk);
+  if (attachment !== undefined && isNovas(attachment)) {
+    throw new FairleadError(
+      'conflict',
+      'Nova has attached this disk and would go on believing that it is there. Use openstack server remove volume. Only for what Nova has forgotten: virsh detach-disk, then fairlead disconnect URL --disk NAME --consumer nova:UUID.',
+      { leaf },
+    );
+  }
+  if (attachment === undefined && described !== null) {
+    throw new FairleadError(
+      'conflict',
+      "Fairlead did not attach this disk: somebody else gave it to the domain. Take it away in the same way (virsh detach-disk), or say fairlead vm attach for it first: then it is Fairlead's to detach.",
+      { leaf },
+    );
+  }
+}
+
+/** Was anything done? Afterwards the domain certainly does not have the disk. */
+async function unplug(ports: LibvirtDoorPorts, found: Found, deadline: Deadline): Promise<boolean> {
+  const { uuid, domain, volume, disk, path } = found;
+  if (domain === null) return false;
+  try {
+    const { changed } = await ports.hypervisor.unplug({ domain: uuid, volume, disk }, stepTime(deadline));
+    return changed;
+  } catch (error) {
+    const code = error instanceof FairleadError ? error.code : null;
+    // The guest refused; or nothing was tried. Only a domain that is gone is worth another look.
+    if (code === 'busy' || (isRefusal(error) && code !== 'not-found')) throw error;
+    const seen = await look(ports, uuid, deadline);
+    if (seen === null) throw notKnown(error, KEPT);
+    if (seen.seen === 'domain' && usesFile(seen.domain, path)) throw error;
+    return true;
+  }
+}
+
+async function disconnect(
+  { engine }: LibvirtDoorPorts,
+  { uuid, volume, disk }: Found,
+  deadline: Deadline,
+  unplugged: boolean,
+): Promise<DisconnectReply> {
+  try {
+    // The guest has let go: its attachment must not outlive that because the time is up.
+    const ms = Math.max(deadline.remaining, UNDO_MS);
+    return await engine.disconnect({ volume, disk, consumer: consumerOf(uuid) }, unhurried(ms));
+  } catch (error) {
+    throw unplugged ? withSentence(error, ATTACHMENT_LEFT) : error;
+  }
+}
