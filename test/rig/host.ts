@@ -34,6 +34,11 @@ export interface SeenMount {
   readonly dev: string;
 }
 
+const PROCESSES = ['agent', 'broker', 'hypervisor'] as const;
+
+/** The processes of `fairlead up`, by the names of their locks. */
+type Process = (typeof PROCESSES)[number];
+
 /** A host. Make it with {@link Host.boot}; dispose of it with `await using` or {@link Host.shutDown}. */
 export class Host {
   readonly dir: string;
@@ -140,18 +145,18 @@ export class Host {
     return status;
   }
 
-  /** Kills `fairlead up`, agent and broker at once, as a power cut would. */
+  /** Kills `fairlead up` and all its processes at once, as a power cut would. */
   async crash(): Promise<void> {
-    const pids = [this.pid('agent'), this.pid('broker')];
+    const pids = PROCESSES.map((who) => this.pid(who));
     this.#up?.child.kill('SIGKILL');
     for (const pid of pids) kill(pid);
     await this.#up?.ended;
-    await until('agent and broker are gone', () => pids.every((pid) => pid === null || !alive(pid)));
+    await until('its processes are gone', () => pids.every((pid) => pid === null || !alive(pid)));
     this.#up = null;
   }
 
-  /** The process that holds the agent's or the broker's lock. */
-  pid(who: 'agent' | 'broker'): number | null {
+  /** The process that holds this lock. */
+  pid(who: Process): number | null {
     try {
       const pid = Number.parseInt(readFileSync(join(this.dir, `fairlead/run/${who}.lock`), 'utf8'), 10);
       return Number.isInteger(pid) && alive(pid) ? pid : null;
@@ -161,8 +166,8 @@ export class Host {
     }
   }
 
-  /** Kills agent or broker with SIGKILL, and waits until another one has taken its place. */
-  async kill(who: 'agent' | 'broker'): Promise<void> {
+  /** Kills one of the processes with SIGKILL, and waits until another one has taken its place. */
+  async kill(who: Process): Promise<void> {
     const pid = this.pid(who);
     if (pid === null) throw new Error(`there is no ${who}`);
     process.kill(pid, 'SIGKILL');
