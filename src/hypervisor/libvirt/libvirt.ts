@@ -40,7 +40,7 @@ export const LIBVIRT_SOCKETS = ['/run/libvirt/libvirt-sock', '/run/libvirt/virtq
 /**
  * libvirt. Connects when it is first asked and again after every loss. Every call ends within its budget (milliseconds); what fails is a
  * `FairleadError`: `unavailable` (no libvirt, or its connection was lost), `deadline-exceeded`, `not-found` (no such domain or
- * device), `conflict`, `busy`, `hung` (QEMU does not answer its monitor), `permission-denied`, `invalid-argument`, `helper-failed`. A
+ * device), `conflict`, `busy`, `permission-denied`, `invalid-argument`, `helper-failed`. A
  * `LibvirtError` as its cause has libvirt's own code.
  * After `unavailable` and `deadline-exceeded` nobody knows whether libvirt did what was asked, or still will: look at the domain.
  */
@@ -50,7 +50,10 @@ export interface Libvirt {
   domain(name: DomainName, budgetMs: number): Promise<Domain>;
   /** `live` and `both` need a running domain, `config` and `both` a persistent one. */
   attachDevice(domain: DomainUuid, xml: string, scope: DeviceScope, budgetMs: number): Promise<void>;
-  /** Ends when libvirt has told the guest; the guest lets go later, or not at all: look at the domain. */
+  /**
+   * Ends when the guest has let go, or 5 s after libvirt has told it (qemuDomainRemoveDeviceWaitTime): then it lets go later, or not at
+   * all. Look at the domain, and give it a budget of more than those 5 s.
+   */
   detachDevice(domain: DomainUuid, xml: string, scope: DeviceScope, budgetMs: number): Promise<void>;
   /** Sets the size of a running domain's disk, by its target (`vdb`); bytes. */
   blockResize(domain: DomainUuid, target: string, bytes: number, budgetMs: number): Promise<void>;
