@@ -37,7 +37,17 @@ export class Connections {
 
   /** Calls, and answers by `until` on the clock. Failures are FairleadErrors, with a LibvirtError as cause where libvirt answered one. */
   async call<P extends ProcedureName>(name: P, args: ArgsOf<P>, until: number): Promise<ResultOf<P>> {
-    return (await this.#place(until)).call(name, args, until);
+    for (;;) {
+      if (this.#closed) throw new FairleadError('unavailable', 'Fairlead is being stopped. Start it, then try again.');
+      // A call that nobody would wait for is not made.
+      if (this.#ports.clock.now() >= until) throw unanswered();
+      const free = [...this.#links].find((link) => link.free);
+      // Nothing may come between finding a place and taking it.
+      if (free !== undefined) return free.call(name, args, until);
+      if (this.#links.size < MAX_LIBVIRT_CONNECTIONS) this.#opening ??= this.#open();
+      const failure = await this.#change(until);
+      if (failure !== null) throw failure;
+    }
   }
 
   /** Ends everything for good. */
@@ -45,18 +55,6 @@ export class Connections {
     this.#closed = true;
     for (const link of this.#links) link.leave();
     this.#wake();
-  }
-
-  /** A connection with place for one more call, before anybody else can take it. */
-  async #place(until: number): Promise<Link> {
-    for (;;) {
-      if (this.#closed) throw new FairleadError('unavailable', 'Fairlead is being stopped. Start it, then try again.');
-      const free = [...this.#links].find((link) => link.free);
-      if (free !== undefined) return free;
-      if (this.#links.size < MAX_LIBVIRT_CONNECTIONS) this.#opening ??= this.#open();
-      const failure = await this.#change(until);
-      if (failure !== null) throw failure;
-    }
   }
 
   /** Ends when something has changed, or with the reason why nothing will. */
@@ -93,6 +91,7 @@ export class Connections {
         () => this.#changed(link),
       );
       await enter(link, this.#ports.uri, until);
+      if (link.ended) return unanswered();
       if (this.#closed) link.leave();
       else this.#links.add(link);
       return null;
@@ -111,7 +110,9 @@ export class Connections {
   }
 
   #changed(link: Link | null): void {
-    if (link?.ended === true) this.#links.delete(link);
+    // One that is still being let in is waited for in another way.
+    if (link === null || !this.#links.has(link)) return;
+    if (link.ended) this.#links.delete(link);
     this.#wake();
   }
 }
