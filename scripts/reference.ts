@@ -2,7 +2,8 @@
 // unit test compares them with what stands in the repository.
 
 import { z } from 'zod';
-import { COMMANDS, COMMON_OPTIONS, type Option } from '../src/cli/commands.js';
+import type { Option } from '../src/cli/command.js';
+import { COMMANDS, COMMON_OPTIONS } from '../src/cli/commands.js';
 import { usageLine } from '../src/cli/help.js';
 import { SETTINGS } from '../src/config/settings.js';
 import { ERROR_CODES } from '../src/core/errors.js';
@@ -109,7 +110,7 @@ function api(): string {
   return page(
     '# HTTP',
     'The agent speaks HTTP/1.1 with JSON on the unix socket `agent.sock` in `run_dir`. The same is described for programs by the OpenAPI document that it serves at `GET /v1/openapi.json`.',
-    'Who may ask is decided once a connection, by the credentials of the process at the other end: root, the agent’s own user, and whoever `allowed_uids` and `allowed_gids` name. Unknown fields are refused. A client that closes its connection takes back its interest, not what was done already.',
+    'Who may ask is decided once a connection, by the credentials of the process at the other end: root, the agent’s own user, and whoever `allowed_uids` and `allowed_gids` name. Unknown fields are refused. Requests without a body may say their deadline as `?timeoutMs=`. A client that closes its connection takes back its interest, not what was done already.',
     '```\ncurl --unix-socket /run/fairlead/agent.sock http://localhost/v1/mounts\n```',
     ...ROUTES.flatMap(({ method, path, summary, body, reply }) => [
       `## ${method} ${path}`,

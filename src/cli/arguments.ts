@@ -2,45 +2,73 @@
 // values mean is checked by the agent.
 
 import { parseArgs } from 'node:util';
-import { FairleadError } from '../core/errors.js';
-import { cutToBytes, escapeForLog } from '../core/text.js';
-import { COMMANDS, COMMON_OPTIONS, type Command, type Given } from './commands.js';
+import { closest } from '../core/suggest.js';
+import { misuse, quote, type Command, type Given, type Group, type Option } from './command.js';
+import { COMMANDS, COMMON_OPTIONS, GROUPS } from './commands.js';
+import type { Topic } from './help.js';
 
 /** What was said. */
 export type Said =
   | { readonly said: 'version' }
-  | { readonly said: 'help'; readonly command: Command | null }
+  | { readonly said: 'help'; readonly topic: Topic }
   | { readonly said: 'command'; readonly command: Command; readonly given: Given };
 
 /** Reads the words after the program's name. */
 export function readArguments(words: readonly string[]): Said {
-  const [name, ...rest] = words[0] === '--json' ? [...words.slice(1), '--json'] : words;
+  const [name, ...rest] = jsonLast(words);
   if (name === '--version') return { said: 'version' };
-  if (name === '--help' || name === '-h') return { said: 'help', command: null };
-  const command = COMMANDS.find((known) => known.name === name);
-  if (command === undefined) {
-    const known = COMMANDS.map((one) => one.name).join(', ');
-    throw usage(
-      name === undefined ? 'Say what to do' : `There is no command ${quote(name)}`,
-      'command',
-      `one of ${known}`,
-    );
+  if (asksForHelp(name)) return { said: 'help', topic: null };
+  const group = GROUPS.find((known) => known.name === name);
+  if (group !== undefined) return readGroup(group, rest);
+  return readOptions(findCommand(name, null), rest);
+}
+
+function readGroup(group: Group, words: readonly string[]): Said {
+  const [name, ...rest] = jsonLast(words);
+  if (asksForHelp(name)) return { said: 'help', topic: group };
+  return readOptions(findCommand(name, group), rest);
+}
+
+/** `--json` may come before the command too; read as if it came last. */
+function jsonLast(words: readonly string[]): readonly string[] {
+  return words[0] === '--json' ? [...words.slice(1), '--json'] : words;
+}
+
+function asksForHelp(word: string | undefined): boolean {
+  return word === '--help' || word === '-h';
+}
+
+function findCommand(word: string | undefined, group: Group | null): Command {
+  const prefix = group === null ? '' : `${group.name} `;
+  const command = COMMANDS.find(({ name }) => name === `${prefix}${word ?? ''}`);
+  if (command !== undefined) return command;
+  const inside = COMMANDS.map(({ name }) => name).filter((name) =>
+    group === null ? !name.includes(' ') : name.startsWith(prefix),
+  );
+  const known = group === null ? [...inside, ...GROUPS.map(({ name }) => name)] : inside;
+  if (word === undefined || word.startsWith('-')) {
+    const what = word === undefined ? `Say what to do` : `A command comes before ${quote(word)}`;
+    throw misuse(`${what}; one of ${known.join(', ')}.`, 'command');
   }
-  return readOptions(command, rest);
+  const meant = closest(`${prefix}${word}`, known) ?? elsewhere(word);
+  const hint = meant === null ? `It is one of ${known.join(', ')}.` : `Did you mean fairlead ${meant}?`;
+  throw misuse(`There is no command ${prefix}${quote(word)}. ${hint}`, 'command');
+}
+
+/** The word as it is called in a group, or without one: `attach` is `vm attach`. */
+function elsewhere(word: string): string | null {
+  return COMMANDS.find(({ name }) => name === word || name.endsWith(` ${word}`))?.name ?? null;
 }
 
 function readOptions(command: Command, words: readonly string[]): Said {
-  const specs: Readonly<Record<string, { readonly value: string | null; readonly required?: true }>> = {
-    ...command.options,
-    ...COMMON_OPTIONS,
-  };
+  const specs: Readonly<Record<string, Option>> = { ...command.options, ...COMMON_OPTIONS };
   const options = Object.fromEntries(
     Object.entries(specs).map(([name, { value }]) => [
       name,
       { type: value === null ? ('boolean' as const) : ('string' as const), ...(name === 'help' ? { short: 'h' } : {}) },
     ]),
   );
-  const see = `see fairlead ${command.name} --help`;
+  const see = `See fairlead ${command.name} --help.`;
   const text: Record<string, string> = {};
   const flags = new Set<string>();
   const operands: string[] = [];
@@ -50,37 +78,35 @@ function readOptions(command: Command, words: readonly string[]): Said {
     if (token.kind === 'positional') operands.push(token.value);
     if (token.kind !== 'option') continue;
     const spec = Object.hasOwn(specs, token.name) ? specs[token.name] : undefined;
-    if (spec === undefined) throw usage(`There is no option ${quote(token.rawName)} here`, token.name, see);
+    if (spec === undefined) {
+      const meant = closest(token.name, Object.keys(specs));
+      const hint = meant === null ? see : `Did you mean --${meant}?`;
+      throw misuse(`There is no option ${quote(token.rawName)} here. ${hint}`, token.name);
+    }
     if (flags.has(token.name) || text[token.name] !== undefined) {
-      throw usage(`--${token.name} was given twice`, token.name, see);
+      throw misuse(`--${token.name} was given twice. ${see}`, token.name);
     }
     if (spec.value === null) {
-      if (token.value !== undefined) throw usage(`--${token.name} takes no value`, token.name, see);
+      if (token.value !== undefined) throw misuse(`--${token.name} takes no value. ${see}`, token.name);
       flags.add(token.name);
     } else {
       const missing = token.value === undefined || (!token.inlineValue && token.value.startsWith('--'));
-      if (missing) throw usage(`--${token.name} needs a value (${spec.value})`, token.name, see);
+      if (missing) throw misuse(`--${token.name} needs a value (${spec.value}). ${see}`, token.name);
       text[token.name] = token.value;
     }
   }
-  if (flags.has('help')) return { said: 'help', command };
-  const [operand = '', extra] = operands;
-  if (command.operand === null ? operand !== '' : extra !== undefined) {
-    throw usage('There is an argument too many', command.operand?.toLowerCase() ?? 'argument', see);
-  }
-  if (command.operand !== null && operands.length === 0) {
-    throw usage(`${command.operand} is missing`, command.operand.toLowerCase(), see);
-  }
+  if (flags.has('help')) return { said: 'help', topic: command };
+  checkOperands(command, operands, see);
   for (const [name, spec] of Object.entries(specs)) {
-    if (spec.required === true && text[name] === undefined) throw usage(`--${name} is missing`, name, see);
+    if (spec.required === true && text[name] === undefined) throw misuse(`--${name} is missing. ${see}`, name);
   }
-  return { said: 'command', command, given: { operand, text, flags } };
+  return { said: 'command', command, given: { operands, text, flags } };
 }
 
-function quote(word: string): string {
-  return escapeForLog(cutToBytes(word, 64));
-}
-
-function usage(what: string, field: string, hint: string): FairleadError {
-  return new FairleadError('invalid-argument', `${what}; ${hint}.`, { field: quote(field) });
+function checkOperands(command: Command, operands: readonly string[], see: string): void {
+  const missing = command.operands[operands.length];
+  if (missing !== undefined) throw misuse(`${missing.name} is missing. ${see}`, missing.field);
+  if (operands.length > command.operands.length) {
+    throw misuse(`There is an argument too many. ${see}`, command.operands.at(-1)?.field ?? 'argument');
+  }
 }

@@ -5,7 +5,7 @@ import { request, type IncomingMessage } from 'node:http';
 import { FairleadError, errorFromBody, isErrorCode, type ErrorBody } from '../core/errors.js';
 import { REPLY_GRACE_MS } from '../core/limits.js';
 import { escapeForLog } from '../core/text.js';
-import type { Question } from './commands.js';
+import type { Question } from './command.js';
 
 /** Bytes of an answer: far more than a host full of mounts needs. */
 const MAX_ANSWER_BYTES = 134_217_728;

@@ -2,63 +2,27 @@
 // reference page docs/reference/cli.md and the parsing of arguments are made from it. Nothing is checked here that the
 // agent checks: it gives the same refusal to every client.
 
-import { DEFAULT_DEADLINE_MS, DEFAULT_SHORT_DEADLINE_MS, MAX_DEADLINE_MS } from '../core/limits.js';
-import { parseDecimal } from '../core/numbers.js';
+import { DEFAULT_DEADLINE_MS, DEFAULT_SHORT_DEADLINE_MS } from '../core/limits.js';
+import {
+  DISK,
+  fields,
+  flag,
+  LONG,
+  post,
+  SHORT,
+  URL_OPERAND,
+  type Command,
+  type Group,
+  type Option,
+} from './command.js';
 import { showConnect, showDisconnect, showDisk, showFindings, showLift, showMounts, showValidate } from './show.js';
+import { VM_COMMANDS } from './vm-commands.js';
 
-/** One option of a command. */
-export interface Option {
-  /** What stands for its value in the help; null: it takes none. */
-  readonly value: string | null;
-  readonly description: string;
-  readonly required?: true;
-}
-
-/** The arguments of a command, by their names; options that were not given are absent. */
-export interface Given {
-  readonly operand: string;
-  readonly text: Readonly<Record<string, string>>;
-  readonly flags: ReadonlySet<string>;
-}
-
-/** What is sent to the agent. */
-export interface Question {
-  readonly method: 'GET' | 'POST' | 'DELETE';
-  readonly path: string;
-  readonly body?: Readonly<Record<string, unknown>>;
-  /** Milliseconds within which the agent is to answer. */
-  readonly deadlineMs: number;
-}
-
-/** One command. */
-export interface Command {
-  readonly name: string;
-  readonly summary: string;
-  /** What stands for the operand in the help; null: there is none. */
-  readonly operand: 'URL' | 'LEAF' | null;
-  readonly options: Readonly<Record<string, Option>>;
-  /** Null: it is not the agent who is asked (`up`). */
-  readonly question: ((given: Given) => Question) | null;
-  /** The answer as text for people. */
-  show(reply: unknown, given: Given): string;
-  /** Exit status of an answer; errors have theirs from their code. */
-  exit?(reply: unknown): number;
-  /** Sentences for the help, beyond the summary. */
-  readonly notes: readonly string[];
-}
-
-const DISK: Option = { value: 'NAME', description: 'a file in the volume: one path component' };
 const CONSUMER: Option = {
   value: 'KIND:ID',
   description: 'who uses it: nova:UUID, vm:UUID, csi:ID, docker:ID or cli:NAME',
   required: true,
 };
-const timeout = (seconds: number): Option => ({
-  value: 'S',
-  description: `seconds within which an answer is wanted, 1 to ${MAX_DEADLINE_MS / 1000}; default ${seconds}`,
-});
-const LONG = timeout(DEFAULT_DEADLINE_MS / 1000);
-const SHORT = timeout(DEFAULT_SHORT_DEADLINE_MS / 1000);
 
 /** Options of every command. */
 export const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
@@ -67,33 +31,17 @@ export const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
   help: { value: null, description: 'this text (also -h)' },
 };
 
-function deadline(given: Given, fallbackMs: number): number {
-  const { timeout: seconds } = given.text;
-  if (seconds === undefined) return fallbackMs;
-  return parseDecimal(seconds, 'timeout', { min: 1, max: MAX_DEADLINE_MS / 1000 }) * 1000;
-}
-
-function post(path: string, given: Given, fallbackMs: number, body: Record<string, unknown>): Question {
-  const deadlineMs = deadline(given, fallbackMs);
-  const timeoutMs = given.text['timeout'] === undefined ? {} : { timeoutMs: deadlineMs };
-  return { method: 'POST', path, deadlineMs, body: { url: given.operand, ...body, ...timeoutMs } };
-}
-
-/** The options of these names, as fields of a body. */
-function fields(given: Given, ...names: string[]): Record<string, string> {
-  return Object.fromEntries(Object.entries(given.text).filter(([name]) => names.includes(name)));
-}
-
-function flag(given: Given, option: string, field: string): Record<string, true> {
-  return given.flags.has(option) ? { [field]: true } : {};
-}
+/** Words that several commands begin with. */
+export const GROUPS: readonly Group[] = [
+  { name: 'vm', summary: 'disks of virtual machines that libvirt runs: given, taken away, grown, listed' },
+];
 
 /** Everything that can be said to `fairlead`. */
 export const COMMANDS: readonly Command[] = [
   {
     name: 'up',
     summary: 'run broker and agent in the foreground; says when they are ready',
-    operand: null,
+    operands: [],
     options: {
       config: { value: 'FILE', description: 'the configuration; default /etc/fairlead/fairlead.toml' },
     },
@@ -107,7 +55,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'connect',
     summary: 'make an attachment exist: mount the volume if needed, prove it, say where it is',
-    operand: 'URL',
+    operands: [URL_OPERAND],
     options: {
       disk: DISK,
       consumer: CONSUMER,
@@ -117,6 +65,7 @@ export const COMMANDS: readonly Command[] = [
     },
     question: (given) =>
       post('/v1/connect', given, DEFAULT_DEADLINE_MS, {
+        url: given.operands[0],
         ...fields(given, 'disk', 'consumer'),
         ...flag(given, 'read-only', 'readOnly'),
         ...flag(given, 'dry-run', 'dryRun'),
@@ -127,9 +76,13 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'disconnect',
     summary: 'end an attachment; unmount the volume if nobody else uses it',
-    operand: 'URL',
+    operands: [URL_OPERAND],
     options: { disk: DISK, consumer: CONSUMER, timeout: LONG },
-    question: (given) => post('/v1/disconnect', given, DEFAULT_DEADLINE_MS, fields(given, 'disk', 'consumer')),
+    question: (given) =>
+      post('/v1/disconnect', given, DEFAULT_DEADLINE_MS, {
+        url: given.operands[0],
+        ...fields(given, 'disk', 'consumer'),
+      }),
     show: showDisconnect,
     notes: [
       'Every outcome is an answer with exit status 0: released, still-used, busy, hung, not-connected. After busy and hung Fairlead goes on trying by itself.',
@@ -138,16 +91,16 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'validate',
     summary: 'the verdict on a volume now, and why',
-    operand: 'URL',
+    operands: [URL_OPERAND],
     options: { timeout: SHORT },
-    question: (given) => post('/v1/validate', given, DEFAULT_SHORT_DEADLINE_MS, {}),
+    question: (given) => post('/v1/validate', given, DEFAULT_SHORT_DEADLINE_MS, { url: given.operands[0] }),
     show: showValidate,
     notes: ['Every verdict is an answer with exit status 0: healthy, absent, foreign, stale, hung, denied, read-only.'],
   },
   {
     name: 'ls',
     summary: 'mounts, attachments, holds, verdicts, what is releasing and what is stuck',
-    operand: null,
+    operands: [],
     options: {},
     question: () => ({ method: 'GET', path: '/v1/mounts', deadlineMs: DEFAULT_SHORT_DEADLINE_MS }),
     show: showMounts,
@@ -156,7 +109,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'disk-config',
     summary: "a disk's description for libvirt; opens nothing and needs no mount",
-    operand: 'URL',
+    operands: [URL_OPERAND],
     options: {
       disk: { ...DISK, required: true },
       format: { value: 'FORMAT', description: 'raw or qcow2; never detected; default raw' },
@@ -168,6 +121,7 @@ export const COMMANDS: readonly Command[] = [
     },
     question: (given) =>
       post('/v1/disk-config', given, DEFAULT_SHORT_DEADLINE_MS, {
+        url: given.operands[0],
         ...fields(given, 'disk', 'format', 'target', 'bus'),
         ...flag(given, 'read-only', 'readOnly'),
         ...(given.text['serial'] === undefined ? {} : { options: fields(given, 'serial') }),
@@ -178,7 +132,7 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'doctor',
     summary: 'what is wrong on this host, and the command that mends it',
-    operand: null,
+    operands: [],
     options: {},
     question: () => ({ method: 'GET', path: '/v1/doctor', deadlineMs: DEFAULT_SHORT_DEADLINE_MS }),
     show: showFindings,
@@ -191,11 +145,11 @@ export const COMMANDS: readonly Command[] = [
   {
     name: 'lift-hold',
     summary: 'lift the hold of a mount that was found without a record; it is released unless it is used',
-    operand: 'LEAF',
+    operands: [{ name: 'LEAF', field: 'leaf' }],
     options: {},
-    question: ({ operand }) => ({
+    question: ({ operands: [leaf = ''] }) => ({
       method: 'DELETE',
-      path: `/v1/mounts/${encodeURIComponent(operand)}/hold`,
+      path: `/v1/mounts/${encodeURIComponent(leaf)}/hold`,
       deadlineMs: DEFAULT_SHORT_DEADLINE_MS,
     }),
     show: showLift,
@@ -203,4 +157,5 @@ export const COMMANDS: readonly Command[] = [
       'Say it only when you know that nobody uses the mount: guests that were not started by Fairlead count too.',
     ],
   },
+  ...VM_COMMANDS,
 ];

@@ -1,26 +1,30 @@
-// The help: of all commands, and of one. Pure.
+// The help: of all commands, of a group, and of one command. Pure.
 
-import { COMMANDS, COMMON_OPTIONS, type Command, type Option } from './commands.js';
+import type { Command, Group, Option } from './command.js';
+import { COMMANDS, COMMON_OPTIONS } from './commands.js';
+
+/** What help is about; null: everything. */
+export type Topic = Command | Group | null;
 
 /** `fairlead connect URL [--disk NAME] --consumer KIND:ID …`, the common options left out. */
-export function usageLine(command: Command): string {
-  const parts = Object.entries(command.options).map(([name, { value, required }]) => {
-    const option = value === null ? `--${name}` : `--${name} ${value}`;
-    return required === true ? option : `[${option}]`;
+export function usageLine({ name, usage, operands, options }: Command): string {
+  if (usage !== undefined) return `fairlead ${name} ${usage}`;
+  const parts = Object.entries(options).map(([option, { value, required }]) => {
+    const spelt = value === null ? `--${option}` : `--${option} ${value}`;
+    return required === true ? spelt : `[${spelt}]`;
   });
-  return ['fairlead', command.name, ...(command.operand === null ? [] : [command.operand]), ...parts].join(' ');
+  return ['fairlead', name, ...operands.map((operand) => operand.name), ...parts].join(' ');
 }
 
-/** The whole help, or that of one command. */
-export function helpText(command: Command | null): string {
-  if (command === null) {
-    const rows = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`);
+/** The whole help, or that of a group or of one command. */
+export function helpText(topic: Topic): string {
+  if (topic === null) {
     return [
       'Usage: fairlead COMMAND [OPTION …]',
       '',
       'Mounts network filesystem volumes once, shares them, and lets them go when nobody uses them any more.',
       '',
-      ...rows,
+      ...commandRows(COMMANDS),
       '',
       'Options of every command:',
       ...optionRows(COMMON_OPTIONS),
@@ -29,15 +33,34 @@ export function helpText(command: Command | null): string {
       'fairlead COMMAND --help tells more about one.',
     ].join('\n');
   }
+  if (!('operands' in topic)) {
+    return [
+      `Usage: fairlead ${topic.name} COMMAND [OPTION …]`,
+      '',
+      sentence(topic.summary),
+      '',
+      ...commandRows(COMMANDS.filter(({ name }) => name.startsWith(`${topic.name} `))),
+      '',
+      `fairlead ${topic.name} COMMAND --help tells more about one.`,
+    ].join('\n');
+  }
   return [
-    `Usage: ${usageLine(command)}`,
+    `Usage: ${usageLine(topic)}`,
     '',
-    `${command.summary.charAt(0).toUpperCase()}${command.summary.slice(1)}.`,
+    sentence(topic.summary),
     '',
     'Options:',
-    ...optionRows({ ...command.options, ...COMMON_OPTIONS }),
-    ...(command.notes.length === 0 ? [] : ['', ...command.notes]),
+    ...optionRows({ ...topic.options, ...COMMON_OPTIONS }),
+    ...(topic.notes.length === 0 ? [] : ['', ...topic.notes]),
   ].join('\n');
+}
+
+function sentence(summary: string): string {
+  return `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
+}
+
+function commandRows(commands: readonly Command[]): string[] {
+  return commands.map(({ name, summary }) => `  ${name.padEnd(12)} ${summary}`);
 }
 
 function optionRows(options: Readonly<Record<string, Option>>): string[] {

@@ -42,7 +42,7 @@ async function carryOut(said: Said, format: Format): Promise<number> {
       print(format, { version: VERSION }, () => `fairlead ${VERSION}`);
       return 0;
     case 'help':
-      print(format, { help: helpText(said.command) }, () => helpText(said.command));
+      print(format, { help: helpText(said.topic) }, () => helpText(said.topic));
       return 0;
     case 'command':
       break;

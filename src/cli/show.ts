@@ -12,20 +12,7 @@ import type {
 import type { Finding } from '../core/broker-api.js';
 import type { Holder } from '../core/observation.js';
 import { escapeForLog, hasForbidden } from '../core/text.js';
-
-/** Rows as columns, padded; each cell escaped. */
-function table(rows: readonly (readonly string[])[]): string {
-  const cells = rows.map((row) => row.map(escapeForLog));
-  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
-  return cells
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
-}
+import { table } from './table.js';
 
 function holders(list: readonly Holder[]): string {
   return list.map(({ pid, command, by }) => `${command} (pid ${pid}, ${by})`).join(', ');
@@ -53,13 +40,17 @@ export function showConnect(reply: unknown): string {
 
 /** Of `disconnect`. */
 export function showDisconnect(reply: unknown): string {
-  const answer = reply as DisconnectReply;
-  return table([
+  return table(disconnectRows(reply as DisconnectReply));
+}
+
+/** What is true of a mount after a disconnect, as rows. */
+export function disconnectRows(answer: DisconnectReply): string[][] {
+  return [
     ['outcome', answer.outcome],
     ['mounted', answer.mounted ? 'yes' : 'no'],
     ...(answer.usedBy.length === 0 ? [] : [['used by', answer.usedBy.join(', ')]]),
     ...(answer.holders.length === 0 ? [] : [['kept busy by', holders(answer.holders)]]),
-  ]);
+  ];
 }
 
 /** Of `validate`. */

@@ -91,6 +91,8 @@ export interface ListedVmDisk {
   readonly persistent: boolean;
   /** The attachment that keeps its volume mounted, or null: whoever attached it did not tell Fairlead. */
   readonly attachment: string | null;
+  /** Whose attachment that is: `vm:` or `nova:`. */
+  readonly consumer: Consumer | null;
 }
 
 /** An attachment of a domain that does not exist (`no-domain`), or does not have the disk (`unused`), as seen just now. */

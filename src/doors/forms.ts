@@ -20,7 +20,8 @@ export const consumer = z.string().meta({
 });
 /** The deadline that a request may bring. */
 export const timeoutMs = z.int().min(1).max(MAX_DEADLINE_MS).meta({
-  description: 'Milliseconds within which an answer is wanted. Default 120000 for connect and disconnect, else 10000.',
+  description:
+    'Milliseconds within which an answer is wanted. Default 120000 for connect, disconnect, attach, detach and extend, else 10000.',
 });
 /** The name of a mount. */
 export const leaf = z.string().meta({ description: 'Name of the mount: 32 hex digits, the MD5 of the export.' });

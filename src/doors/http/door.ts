@@ -5,7 +5,14 @@ import { createServer, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { fastify, type FastifyReply, type FastifyRequest } from 'fastify';
 import { ERROR_CODES, errorBody, FairleadError } from '../../core/errors.js';
-import { HTTP_REQUEST_TIMEOUT_MS, MAX_BODY_BYTES, MAX_HTTP_CONNECTIONS, MAX_HTTP_REQUESTS } from '../../core/limits.js';
+import {
+  HTTP_REQUEST_TIMEOUT_MS,
+  MAX_BODY_BYTES,
+  MAX_DEADLINE_MS,
+  MAX_HTTP_CONNECTIONS,
+  MAX_HTTP_REQUESTS,
+} from '../../core/limits.js';
+import { parseDecimal } from '../../core/numbers.js';
 import type { Log } from '../../sys/log.js';
 import { listenAt, peerOf } from '../../sys/sockets.js';
 import { mayUse, type AccessRule } from './access.js';
@@ -142,7 +149,14 @@ function serve(route: Route, request: FastifyRequest, reply: FastifyReply, house
     if (!reply.raw.writableFinished) gone.abort();
   });
   const leaf = (request.params as { readonly leaf?: string }).leaf ?? '';
-  return route.answer({ body, leaf }, { deadlineMs: route.deadlineMs(body), signal: gone.signal }, house);
+  const deadlineMs = (route.body === null ? askedDeadline(request.query) : null) ?? route.deadlineMs(body);
+  return route.answer({ body, leaf }, { deadlineMs, signal: gone.signal }, house);
+}
+
+/** Requests without a body may say their deadline behind the path. */
+function askedDeadline(query: unknown): number | null {
+  const { timeoutMs } = query as { readonly timeoutMs?: unknown };
+  return timeoutMs === undefined ? null : parseDecimal(timeoutMs, 'timeoutMs', { min: 1, max: MAX_DEADLINE_MS });
 }
 
 function answerError(log: Log, reply: FastifyReply, error: unknown): FastifyReply {

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { Route } from '../route.js';
+import { timeoutMs } from '../forms.js';
 import { errorReply } from './schemas.js';
 
 /** The document that `GET /v1/openapi.json` serves. */
@@ -26,9 +27,12 @@ export function openApi(version: string, routes: readonly Route[]): Readonly<Rec
 }
 
 function operation(route: Route): Record<string, unknown> {
-  const parameters = route.path.includes('{leaf}')
-    ? [{ name: 'leaf', in: 'path', required: true, schema: { type: 'string', pattern: '^[0-9a-f]{32}$' } }]
-    : [];
+  const parameters = [
+    ...(route.path.includes('{leaf}')
+      ? [{ name: 'leaf', in: 'path', required: true, schema: { type: 'string', pattern: '^[0-9a-f]{32}$' } }]
+      : []),
+    ...(route.body === null ? [{ name: 'timeoutMs', in: 'query', schema: schemaOf(timeoutMs, 'input') }] : []),
+  ];
   return {
     operationId: route.name,
     summary: route.summary,

@@ -60,6 +60,7 @@ function listedDisk(
       live,
       persistent,
       attachment: attachment?.id ?? null,
+      consumer: attachment?.consumer ?? null,
     },
   ];
 }

@@ -92,6 +92,7 @@ export const disksReply = z.object({
         attachment: z.string().nullable().meta({
           description: 'The attachment that keeps its volume mounted; null: who attached it did not tell Fairlead.',
         }),
+        consumer: z.string().nullable().meta({ description: 'Whose attachment that is: vm:UUID or nova:UUID.' }),
       }),
     )
     .readonly(),

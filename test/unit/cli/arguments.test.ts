@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from 'vitest';
 import { readArguments } from '../../../src/cli/arguments.js';
-import type { Question } from '../../../src/cli/commands.js';
+import type { Question } from '../../../src/cli/command.js';
 import { FairleadError } from '../../../src/core/errors.js';
 
 const URL_ = 'quobyte://reg1:7861/vol';
@@ -52,6 +52,29 @@ describe('what the agent is asked', () => {
       { url: URL_, disk: 'd', format: 'qcow2', target: 'sda', bus: 'scsi', readOnly: true },
     ],
     [['validate', '--', '-o,suid'], 'POST', '/v1/validate', { url: '-o,suid' }],
+    [['vm', 'attach', 'web', URL_, '--disk', 'd'], 'POST', '/v1/vm/attach', { domain: 'web', url: URL_, disk: 'd' }],
+    [
+      [
+        ...['--json', 'vm', 'attach', '--bus=scsi', 'web', '--target', 'sdc', URL_, '--disk', 'd'],
+        ...['--format', 'qcow2', '--read-only', '--persistent', '--create', '10G', '--timeout', '9'],
+      ],
+      'POST',
+      '/v1/vm/attach',
+      {
+        ...{ domain: 'web', url: URL_, disk: 'd', format: 'qcow2', target: 'sdc', bus: 'scsi' },
+        ...{ readOnly: true, persistent: true, createBytes: 10_737_418_240, timeoutMs: 9000 },
+      },
+    ],
+    [['vm', 'detach', 'web', 'vdb'], 'POST', '/v1/vm/detach', { domain: 'web', target: 'vdb' }],
+    [['vm', 'detach', 'web', URL_, '--disk', 'd'], 'POST', '/v1/vm/detach', { domain: 'web', url: URL_, disk: 'd' }],
+    [
+      ['vm', 'extend', 'web', 'vdb', '512M'],
+      'POST',
+      '/v1/vm/extend',
+      { domain: 'web', target: 'vdb', bytes: 536_870_912 },
+    ],
+    [['vm', 'ls'], 'GET', '/v1/vm/disks', null],
+    [['vm', '--json', 'ls', '--timeout=60'], 'GET', '/v1/vm/disks?timeoutMs=60000', null],
   ];
   test.each(cases)('%j', (words, method, path, body) => {
     const asked = question(words);
@@ -80,6 +103,21 @@ describe('a word too many, too few or unknown', () => {
     [['connect', URL_, '--consumer', 'cli:a', '--consumer', 'cli:b'], 'consumer'],
     [['connect', URL_, '--consumer', 'cli:a', '--dry-run=no'], 'dry-run'],
     [['disk-config', URL_], 'disk'],
+    [['vm'], 'command'],
+    [['vm', 'mount'], 'command'],
+    [['vm', '--disk', 'd'], 'command'],
+    [['attach', 'web', URL_], 'command'],
+    [['vm', 'attach'], 'domain'],
+    [['vm', 'attach', 'web'], 'url'],
+    [['vm', 'attach', 'web', URL_], 'disk'],
+    [['vm', 'attach', 'web', URL_, 'vdb', '--disk', 'd'], 'url'],
+    [['vm', 'attach', 'web', URL_, '--disk', 'd', '--create', '10GB'], 'create'],
+    [['vm', 'detach', 'web'], 'target'],
+    [['vm', 'detach', 'web', URL_], 'disk'],
+    [['vm', 'detach', 'web', 'vdb', 'vdc'], 'target'],
+    [['vm', 'extend', 'web', 'vdb'], 'size'],
+    [['vm', 'extend', 'web', 'vdb', '1.5G'], 'size'],
+    [['vm', 'ls', 'web'], 'argument'],
     ...['0', '-1', '0.5', '1e3', '0x10', '3601', 'abc', ''].map((seconds): [readonly string[], string] => [
       ['validate', URL_, `--timeout=${seconds}`],
       'timeout',
@@ -92,9 +130,29 @@ describe('a word too many, too few or unknown', () => {
   });
 });
 
+describe('a word that is nearly right, or is called otherwise', () => {
+  const meant: readonly [readonly string[], string][] = [
+    [['conect', URL_], 'fairlead connect?'],
+    [['vm', 'atach'], 'fairlead vm attach?'],
+    [['vm', 'list'], 'fairlead vm ls?'],
+    [['attach', 'web'], 'fairlead vm attach?'],
+    [['extend', 'web'], 'fairlead vm extend?'],
+    [['vm', 'connect'], 'fairlead connect?'],
+    [['vm', 'attach', 'web', URL_, '--dsk', 'd'], '--disk?'],
+    [['nonsense'], 'It is one of up, connect, disconnect, validate, ls, disk-config, doctor, lift-hold, vm.'],
+    [['vm', 'nonsense'], 'It is one of vm attach, vm detach, vm extend, vm ls.'],
+    [['vm'], 'Say what to do; one of vm attach, vm detach, vm extend, vm ls.'],
+  ];
+  test.each(meant)('%j', (words, hint) => {
+    expect(() => question(words)).toThrow(hint);
+  });
+});
+
 test('help and version win over everything else that is said', () => {
   expect(readArguments(['--version'])).toEqual({ said: 'version' });
-  expect(readArguments(['-h'])).toEqual({ said: 'help', command: null });
-  expect(readArguments(['connect', '-h'])).toMatchObject({ said: 'help', command: { name: 'connect' } });
-  expect(readArguments(['--json', 'ls', '--help'])).toMatchObject({ said: 'help', command: { name: 'ls' } });
+  expect(readArguments(['-h'])).toEqual({ said: 'help', topic: null });
+  expect(readArguments(['connect', '-h'])).toMatchObject({ said: 'help', topic: { name: 'connect' } });
+  expect(readArguments(['--json', 'ls', '--help'])).toMatchObject({ said: 'help', topic: { name: 'ls' } });
+  expect(readArguments(['vm', '--help'])).toMatchObject({ said: 'help', topic: { name: 'vm' } });
+  expect(readArguments(['vm', 'attach', 'x', '-h'])).toMatchObject({ said: 'help', topic: { name: 'vm attach' } });
 });

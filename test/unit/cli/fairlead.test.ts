@@ -202,6 +202,83 @@ describe('for people', () => {
   });
 });
 
+describe('disks of virtual machines, for people', () => {
+  const domain = { uuid: '11111111-2222-4333-8444-555555555555', name: 'web\u001b[1m' };
+  const place = { leaf: LEAF, path: `/mnt/${LEAF}/d` };
+  test('the help of the group, of one of its commands, and a word that is nearly right', async () => {
+    const group = await fairlead(['vm', '--help']);
+    expect([group.status, group.err]).toEqual([0, '']);
+    for (const name of ['attach', 'detach', 'extend', 'ls']) expect(group.out).toContain(`  vm ${name} `);
+    expect(group.out).not.toContain('disk-config');
+    expect((await fairlead(['vm', 'detach', '--help'])).out).toContain(
+      'Usage: fairlead vm detach DOMAIN (TARGET | URL --disk NAME) [--timeout S]\n',
+    );
+    expect((await fairlead(['vm', 'attach', '-h'])).out).toContain(
+      'Usage: fairlead vm attach DOMAIN URL --disk NAME [--format FORMAT] [--target DEV] [--bus BUS] [--read-only] [--persistent] [--create SIZE] [--timeout S]\n',
+    );
+    expect(await fairlead(['vm', 'atach'])).toMatchObject({
+      status: 2,
+      out: '',
+      err: 'fairlead: There is no command vm atach. Did you mean fairlead vm attach? [invalid-argument, command]\n',
+    });
+  });
+  test('attach: where it is, and what else is worth knowing', async () => {
+    answer.body = { attachment: 'a', domain, target: 'vdb', ...place, changed: true, created: true, notes: ['Mind.'] };
+    const { status, out } = await fairlead(['vm', 'attach', 'web', URL_, '--disk', 'd', '--create', '1G']);
+    expect(status).toBe(0);
+    expect(out).toBe(
+      `domain   web\\u{1b}[1m\ntarget   vdb\npath     /mnt/${LEAF}/d\nchanged  yes\nimage    made now\nnote     Mind.\n`,
+    );
+  });
+  test('detach: what became of the disk, and of the mount', async () => {
+    const mount = { outcome: 'still-used', mounted: true, leaf: LEAF, usedBy: ['cli:b'], holders: [] };
+    answer.body = { ...mount, domain, target: 'vdb', changed: true };
+    expect((await fairlead(['vm', 'detach', 'web', 'vdb'])).out).toContain(
+      'taken away, it was vdb\noutcome  still-used\n',
+    );
+    answer.body = { ...mount, domain, target: null, changed: false };
+    expect((await fairlead(['vm', 'detach', 'web', 'vdb'])).out).toContain('the domain did not have it');
+  });
+  test('extend: the size as it was said', async () => {
+    answer.body = { domain, target: 'vdb', ...place, bytes: 10_737_418_240, changed: true, by: 'hypervisor' };
+    expect((await fairlead(['vm', 'extend', 'web', 'vdb', '10G'])).out).toContain('size     10G (10737418240 bytes)\n');
+    answer.body = { domain, target: 'vdb', ...place, bytes: 1536, changed: false, by: 'image' };
+    const { out } = await fairlead(['vm', 'extend', 'web', 'vdb', '1536']);
+    expect(out).toContain('size     1536 bytes\nchanged  no, it had that size\n');
+  });
+  test('ls: whose disks, where, and what is left of domains that are gone', async () => {
+    const disk = { domain: { ...domain, running: true }, target: 'vdb', ...place, url: URL_, disk: 'd', format: 'raw' };
+    const attached = { readOnly: false, live: true, persistent: false, attachment: 'a', consumer: `vm:${domain.uuid}` };
+    const orphan = {
+      attachment: 'b',
+      consumer: `vm:${domain.uuid}`,
+      leaf: LEAF,
+      url: URL_,
+      disk: 'e',
+      why: 'no-domain',
+    };
+    answer.body = {
+      disks: [
+        { ...disk, ...attached },
+        { ...disk, ...attached, target: 'vdc', readOnly: true, live: false, persistent: true, consumer: null },
+        { ...disk, ...attached, target: 'vdd', persistent: true, consumer: `nova:${domain.uuid}` },
+      ],
+      orphans: [orphan],
+      complete: false,
+    };
+    const { out } = await fairlead(['vm', 'ls']);
+    expect(out).toMatch(/vdb +d +raw +running +by Fairlead +quobyte:/);
+    expect(out).toMatch(/vdc +d \(ro\) +raw +next start +by others +quobyte:/);
+    expect(out).toMatch(/vdd +d +raw +running, next start +by Nova +quobyte:/);
+    expect(out).toContain(
+      `: there is no such domain. If nobody needs it, end it:\n    fairlead disconnect ${URL_} --disk e `,
+    );
+    expect(out).toContain('Some domains could not be read');
+    answer.body = { disks: [], orphans: [], complete: true };
+    expect((await fairlead(['vm', 'ls'])).out).toBe('No domain has a disk of a volume.\n');
+  });
+});
+
 describe('doctor', () => {
   const finding = (severity: string): unknown => ({
     findings: [{ subject: 's', severity, message: 'm', mend: 'do it' }],
