@@ -141,6 +141,12 @@ export class Guest {
     return Number(await this.#line().ask('complaints'));
   }
 
+  /** What these commands print in the guest's shell, as root; fails if one fails. */
+  async shell(commands: string): Promise<string> {
+    const printed = await this.#line().ask('sh', Buffer.from(commands).toString('base64'));
+    return Buffer.from(printed, 'base64').toString();
+  }
+
   /** What the guest's kernel has said. */
   kernelLog(): string {
     return readFileSync(logOf(this.#options), 'utf8');

@@ -84,6 +84,10 @@ while read -r id verb words; do
       ok "$(cat /tmp/good) $([ -e /tmp/bad ] && wc -l < /tmp/bad || echo 0)"
       ;;
     complaints) ok "$(dmesg | grep -c 'I/O error')" ;;
+    sh)
+      echo "$1" | base64 -d > /tmp/commands
+      sh -e /tmp/commands > /tmp/printed 2>&1 < /dev/null && ok "$(base64 -w 0 /tmp/printed)" || no "$(base64 -w 0 /tmp/printed)"
+      ;;
     poweroff)
       ok
       sync
