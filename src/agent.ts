@@ -12,12 +12,17 @@ import { ERROR_CODES, errorBody, FairleadError } from './core/errors.js';
 import type { AgentPoint } from './core/journal.js';
 import { SHUTDOWN_MS } from './core/limits.js';
 import { mountpointOf } from './core/paths.js';
+import type { Engine } from './core/requests.js';
 import { VERSION } from './core/version.js';
+import { BACKEND_NAMES } from './core/volume.js';
 import { createHttpDoor } from './doors/http/door.js';
+import { createLibvirtDoor, type LibvirtDoor } from './doors/libvirt/door.js';
 import type { VolumeFacts } from './doors/route.js';
 import { ROUTES } from './doors/routes.js';
 import { createEngine } from './engine/engine.js';
 import type { EngineSettings } from './engine/ports.js';
+import { HypervisorClient } from './hypervisor/client.js';
+import { SOCKET as HYPERVISOR_SOCKET } from './hypervisor/protocol.js';
 import { startLedgerThread } from './ledger/client.js';
 import { dialSocket } from './link/socket-transport.js';
 import { readBootId } from './sys/boot-id.js';
@@ -73,7 +78,11 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     reach: haltAt<AgentPoint>(config.isolated ? (process.env['FAIRLEAD_HALT_AT'] ?? null) : null),
   });
   await engine.start();
-  await door.open(`${config.runDir}/agent.sock`, { engine, vm: null, volumes: volumeFacts(config), version: VERSION });
+  const volumes = volumeFacts(config);
+  const guests = guestsOf(config, log, engine, volumes);
+  guests?.door.start();
+  const house = { engine, vm: guests?.door ?? null, volumes, version: VERSION };
+  await door.open(`${config.runDir}/agent.sock`, house);
   log.info('agent-listening', { version: VERSION, uid: config.runAs.uid });
   const unsubscribe = broker.onConnect(() => {
     unsubscribe();
@@ -88,6 +97,8 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     process.exit(0);
   }, SHUTDOWN_MS).unref();
   await Promise.all([door.close(DOOR_GRACE_MS), engine.stop()]);
+  guests?.door.stop();
+  guests?.hypervisor.close();
   broker.close();
   await ledger.close();
   release();
@@ -109,6 +120,24 @@ async function agentLock(runDir: string, stop: AbortSignal): Promise<() => void>
     await pause(LOCK_PAUSE_MS);
   }
   throw new FairleadError('unavailable', 'The agent was told to end before it had begun.');
+}
+
+/** Disks of virtual machines, and the way to the process that may touch them; null where the configuration says that there are none. */
+function guestsOf(
+  { libvirt, runDir, backends }: Config,
+  log: Log,
+  engine: Engine,
+  volumes: VolumeFacts,
+): { readonly door: LibvirtDoor; readonly hypervisor: HypervisorClient } | null {
+  const { enabled, surveyIntervalMs } = libvirt;
+  if (enabled === 'no') return null;
+  const hypervisor = new HypervisorClient({
+    clock: systemClock,
+    dial: () => dialSocket(`${runDir}/${HYPERVISOR_SOCKET}`),
+  });
+  const mountBases = BACKEND_NAMES.map((name) => backends[name].mountBase);
+  const settings = { enabled, surveyIntervalMs, mountBases };
+  return { door: createLibvirtDoor({ engine, hypervisor, clock: systemClock, log, volumes, settings }), hypervisor };
 }
 
 function volumeFacts(config: Config): VolumeFacts {
