@@ -75,9 +75,7 @@ export class Reader implements AsyncDisposable {
   constructor(environment: Readonly<Record<string, string>> = {}) {
     this.#environment = environment;
     this.#shell = this.#bash();
-    for (const stream of [this.#shell.stdout, this.#shell.stderr]) {
-      stream?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()));
-    }
+    this.#shell.stdout?.on('data', (chunk: Buffer) => (this.#said += chunk.toString()));
     this.#shell.stdin?.write("set -o pipefail\ntrap 'failed=1' ERR\n");
   }
 
@@ -102,9 +100,7 @@ export class Reader implements AsyncDisposable {
     const terminal = this.#bash();
     this.#terminals.push(terminal);
     let said = '';
-    for (const stream of [terminal.stdout, terminal.stderr]) {
-      stream?.on('data', (chunk: Buffer) => (said += chunk.toString()));
-    }
+    terminal.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()));
     terminal.stdin?.end(block.commands);
     const seen = until(`what line ${block.line} prints`, () => isPrinted(block, said), BLOCK_MS);
     await seen.catch((error: unknown) => {
@@ -124,12 +120,15 @@ export class Reader implements AsyncDisposable {
   }
 
   #bash(): ChildProcess {
-    return spawn('/bin/bash', ['--norc'], {
+    const bash = spawn('/bin/bash', ['--norc'], {
       cwd: ROOT,
       env: { ...process.env, ...this.#environment },
       detached: true,
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'inherit'],
     });
+    // As on a screen: errors where they belong between the rest.
+    bash.stdin.write('exec 2>&1\n');
+    return bash;
   }
 }
 
