@@ -2,7 +2,7 @@
 // its run, state, log and configuration directories are memory file systems there, so that nothing of the host's is seen or touched, and a
 // killed test run leaves nothing behind. Domains are QEMU's (`qemu:///system`, emulated, small); one without a disk sits in its BIOS.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { alive } from './host.js';
 import { launch, ROOT, run, type Run, type Running } from './programs.js';
@@ -33,9 +33,8 @@ const FILES: Readonly<Record<string, string>> = {
   ].join('\n'),
   'virtlogd.conf': 'log_level = 3\nlog_outputs = "3:stderr"\n',
   'qemu.conf': [
-    // No cgroups and no namespaces of libvirt's own: a container or a namespace of ours may not have them to give.
+    // No cgroups: a container may not have them to give.
     'cgroup_controllers = []',
-    'namespaces = []',
     'security_driver = "none"',
     'stdio_handler = "logd"',
     'user = "libvirt-qemu"',
@@ -79,11 +78,16 @@ export class Libvirtd {
     // Only start() makes one.
   }
 
-  /** Starts both and waits until libvirtd answers. Only inside a mount namespace of the test's own. */
-  static async start(): Promise<Libvirtd> {
+  /**
+   * Starts both and waits until libvirtd answers. Only inside a mount namespace of the test's own.
+   *
+   * @param guests `shared`: they see the mounts of this namespace, whatever is mounted when and how. `apart`: each has a mount namespace, as
+   *   on a real host, and sees what is mounted later only where mounts are shared.
+   */
+  static async start(guests: 'shared' | 'apart' = 'shared'): Promise<Libvirtd> {
     const libvirtd = new Libvirtd();
     try {
-      await libvirtd.#prepare();
+      await libvirtd.#prepare(guests);
       await libvirtd.up();
     } catch (error) {
       await libvirtd.shutDown();
@@ -175,7 +179,7 @@ export class Libvirtd {
     await this.shutDown();
   }
 
-  async #prepare(): Promise<void> {
+  async #prepare(guests: 'shared' | 'apart'): Promise<void> {
     if (/^(?:systemd|init)$/.test(readFileSync('/proc/1/comm', 'utf8').trim())) {
       throw new Error("this hides the host's own libvirt: run it in namespaces of its own (scripts/isolated.mjs)");
     }
@@ -186,6 +190,7 @@ export class Libvirtd {
     await this.#mount(['--bind', cache, CACHE]);
     mkdirSync('/etc/libvirt/qemu/networks', { recursive: true });
     for (const [name, content] of Object.entries(FILES)) writeFileSync(join('/etc/libvirt', name), `${content}\n`);
+    if (guests === 'shared') appendFileSync('/etc/libvirt/qemu.conf', 'namespaces = []\n');
   }
 
   async #mount(args: readonly string[]): Promise<void> {
