@@ -22,6 +22,8 @@ const STALE_PROOF_MS = 2000;
 export class EffectJudge {
   /** Mounts that are kept for a reason other than an attachment: a stranger made them, or the ledger was lost. */
   readonly kept = new Map<Mount, string>();
+  /** Whether evidence from domains may have let a mount go that is kept. */
+  mayGo: (mount: Mount) => boolean = () => false;
   readonly #truth: Truth;
   readonly #histories: ReadonlyMap<string, History>;
   readonly #kernel: Kernel;
@@ -89,7 +91,9 @@ export class EffectJudge {
     const where = short(mount.mountPoint);
     const state = mount.server?.state ?? 'answering';
     const volume = this.#volumeAt(mount.mountPoint);
-    if (mode === 'detach' && state !== 'dead')
+    // What a stranger has laid over the dead mount this very moment is taken with the same call.
+    const laidOver = mount.maker === 'stranger' && mount.bornAt >= this.#now() - JUST_NOW_MS;
+    if (mode === 'detach' && state !== 'dead' && !laidOver)
       this.#fail('I1', `detached ${where} lazily although its server is ${state}`);
     if (isForeign(mount, volume) && mount.bornAt < this.#now() - JUST_NOW_MS) {
       this.#fail('I7', `unmounted a stranger's mount at ${where}`);
@@ -99,7 +103,8 @@ export class EffectJudge {
     const users = this.#liveUsers(volume);
     if (users.length > 0) this.#fail('I1', `unmounted ${where} (${state}) under ${users.join(' and ')}`);
     const reason = this.kept.get(mount);
-    if (reason !== undefined) this.#fail('I1', `unmounted ${where} (${state}), which is kept: ${reason}`);
+    if (reason !== undefined && !this.mayGo(mount))
+      this.#fail('I1', `unmounted ${where} (${state}), which is kept: ${reason}`);
   }
 
   /** Whether everybody may have seen the mount proven dead a moment ago. */

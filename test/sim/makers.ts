@@ -7,7 +7,7 @@ import { mountpointOf } from '../../src/core/paths.js';
 import { createContext } from '../../src/broker/context.js';
 import { serve } from '../../src/broker/dispatch.js';
 import type { Volume } from '../../src/core/volume.js';
-import type { EngineSettings } from '../../src/engine/ports.js';
+import type { EngineSettings, EvidencePolicy } from '../../src/engine/ports.js';
 import { openMemoryStore } from '../../src/ledger/store.js';
 import type { Makers } from './processes.js';
 import type { Options } from './world.js';
@@ -38,14 +38,14 @@ export const SETTINGS: SettingsByBackend = {
   local: { ...COMMON, mountBase: BASES.local, roots: [LOCAL_ROOT] },
 };
 
-function engineSettings(bootId: string): EngineSettings {
+function engineSettings(bootId: string, evidence: EvidencePolicy): EngineSettings {
   return {
     authorise: (volume) => authorise(volume),
     mountpointOf: (volume) => mountpointOf(SETTINGS[volume.backend].mountBase, volume.leaf),
     parseVolume: (url) => parseVolume(url),
     onVanish: 'remount',
     bootId,
-    evidence: null,
+    evidence,
   };
 }
 
@@ -65,6 +65,7 @@ export const REAL: Makers = {
   settings: engineSettings,
   wrapBroker: (client) => client,
   wrapLedger: (ledger) => ledger,
+  wrapEngine: (engine) => engine,
   broker: ({ machine, reach, log }) => {
     const settings = { agentUid: AGENT.uid, backends: SETTINGS, trustedBaseOwners: [] };
     const context = createContext({ machine, settings, log, reach });

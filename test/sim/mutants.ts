@@ -2,7 +2,9 @@
 // one of them, each by the invariant that it breaks; a simulation that cannot fail proves nothing.
 
 import type { Broker } from '../../src/core/broker-api.js';
+import type { Survey } from '../../src/core/domains.js';
 import type { Change, Ledger } from '../../src/core/records.js';
+import type { EvidencePolicy } from '../../src/engine/ports.js';
 import type { Machine, ProbeChild } from '../../src/sys/ports.js';
 import { REAL } from './makers.js';
 import type { Makers } from './processes.js';
@@ -35,6 +37,17 @@ const brokerWith = (changes: (real: Broker) => Partial<Broker>): Makers => ({
 const ledgerWith = (changes: (real: Ledger) => Partial<Ledger>): Makers => ({
   ...REAL,
   wrapLedger: (real) => ({ ...real, ...changes(real) }),
+});
+
+/** The engine hears something else than what was read of the domains. */
+const hearing = (change: (survey: Survey | null) => Survey | null): Makers => ({
+  ...REAL,
+  wrapEngine: (real) => ({ ...real, takeEvidence: (survey) => real.takeEvidence(change(survey)) }),
+});
+
+const settingsWith = (changes: (policy: EvidencePolicy) => EvidencePolicy): Makers => ({
+  ...REAL,
+  settings: (bootId, evidence) => REAL.settings(bootId, changes(evidence)),
 });
 
 const machineWith = (changes: (real: Machine) => Partial<Machine>): Makers => ({
@@ -217,6 +230,52 @@ export const MUTANTS: readonly Mutant[] = [
       };
       return { table: { ...table, at: disguised } };
     }),
+  },
+  {
+    defect: 'incomplete evidence from domains is taken for complete',
+    caughtBy: ['I1'],
+    profile: 'points',
+    makers: hearing((survey) => (survey === null ? null : { ...survey, complete: true })),
+  },
+  {
+    defect: 'that nothing could be read of the domains is taken for there being none',
+    caughtBy: ['I1'],
+    profile: 'points',
+    makers: hearing((survey) => survey ?? { domains: [], complete: true }),
+  },
+  {
+    defect: 'evidence from domains is acted upon however young it is',
+    caughtBy: ['I1'],
+    profile: 'points',
+    makers: settingsWith((policy) => ({ ...policy, ageMs: 0 })),
+  },
+  {
+    defect: 'stopped domains are no evidence',
+    caughtBy: ['I1'],
+    profile: 'points',
+    makers: hearing((survey) =>
+      survey === null ? null : { ...survey, domains: survey.domains.filter(({ running }) => running) },
+    ),
+  },
+  {
+    defect: 'files that disks rest on are no evidence',
+    caughtBy: ['I1'],
+    profile: 'points',
+    makers: hearing((survey) =>
+      survey === null ? null : { ...survey, domains: survey.domains.map((domain) => ({ ...domain, otherFiles: [] })) },
+    ),
+  },
+  {
+    defect: 'holds are lifted by evidence although only the operator may',
+    caughtBy: ['I1'],
+    profile: 'points',
+    makers: settingsWith((policy) => ({ ...policy, liftHolds: 'evidence' })),
+  },
+  {
+    defect: 'orphans are released although they are only to be reported',
+    caughtBy: ['I2'],
+    profile: 'calm',
+    makers: settingsWith((policy) => ({ ...policy, orphans: 'release' })),
   },
   {
     defect: 'mounts are sometimes overlooked, and mounted over',

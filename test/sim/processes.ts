@@ -8,7 +8,7 @@ import { FairleadError } from '../../src/core/errors.js';
 import type { AgentPoint, BrokerPoint } from '../../src/core/journal.js';
 import type { Ledger } from '../../src/core/records.js';
 import { createEngine, type RunningEngine } from '../../src/engine/engine.js';
-import type { EngineSettings, EventLog } from '../../src/engine/ports.js';
+import type { EngineSettings, EventLog, EvidencePolicy } from '../../src/engine/ports.js';
 import type { Machine } from '../../src/sys/ports.js';
 import type { StateDisk } from './disk.js';
 import { Wire } from './link.js';
@@ -31,10 +31,11 @@ export interface BrokerParts {
 /** Makes the parts of Fairlead; a mutant replaces one of them by a faulty one. */
 export interface Makers {
   broker(ports: BrokerParts): BrokerProcess;
-  settings(bootId: string): EngineSettings;
+  settings(bootId: string, evidence: EvidencePolicy): EngineSettings;
   /** The real client, or a mutant around it. */
   wrapBroker(client: Broker): Broker;
   wrapLedger(ledger: Ledger): Ledger;
+  wrapEngine(engine: RunningEngine): RunningEngine;
 }
 
 /** One life of the agent. */
@@ -56,11 +57,14 @@ export class Processes {
   /** Points that were reached, and those at which a process died. */
   readonly reached = new Map<AgentPoint | BrokerPoint, number>();
   readonly diedAt = new Map<AgentPoint | BrokerPoint, number>();
+  /** Events that were logged, and how often. */
+  readonly logged = new Map<string, number>();
   readonly #scheduler: Scheduler;
   readonly #chance: Chance;
   readonly #host: Host;
   readonly #disk: StateDisk;
   readonly #makers: Makers;
+  readonly #evidence: EvidencePolicy;
   /** Told when a life of the agent is over: whoever waits for it never hears from it. */
   readonly #onAgentGone: (life: Life) => void;
   readonly #disturbed: () => void;
@@ -75,6 +79,7 @@ export class Processes {
     host: Host;
     disk: StateDisk;
     makers: Makers;
+    evidence: EvidencePolicy;
     onAgentGone: (life: Life) => void;
     disturbed: () => void;
     onOddError: (what: string) => void;
@@ -84,6 +89,7 @@ export class Processes {
     this.#host = parts.host;
     this.#disk = parts.disk;
     this.#makers = parts.makers;
+    this.#evidence = parts.evidence;
     this.#onAgentGone = parts.onAgentGone;
     this.#disturbed = parts.disturbed;
     this.#onOddError = parts.onOddError;
@@ -105,15 +111,16 @@ export class Processes {
     const life: Life = { name: `agent ${this.#lives}`, alive: true };
     const clock = this.#scheduler.clock(life);
     const client = new BrokerClient({ clock, dial: () => this.#dial(life) });
-    const engine = createEngine({
+    const real = createEngine({
       broker: this.#makers.wrapBroker(client),
       ledger: this.#makers.wrapLedger(this.#disk.ledger(life)),
       clock,
       random: { id: () => Array.from({ length: 32 }, () => this.#chance.int(0, 15).toString(16)).join('') },
       log: this.#logOf(life),
-      settings: this.#makers.settings(this.#host.kernel.bootId),
+      settings: this.#makers.settings(this.#host.kernel.bootId, this.#evidence),
       reach: (point) => this.#reach(point, life, () => this.crashAgent('at a journal point')),
     });
+    const engine = this.#makers.wrapEngine(real);
     const agent: AgentLife = Object.assign(life, { engine, client, ready: false });
     this.agent = agent;
     this.#scheduler.note(`${life.name} starts`);
@@ -227,6 +234,7 @@ export class Processes {
   #logOf(life: Life): EventLog {
     const write = (event: string, fields: Readonly<Record<string, unknown>>): void => {
       if (!life.alive) return;
+      this.logged.set(event, (this.logged.get(event) ?? 0) + 1);
       const shown = Object.entries(fields).map(([name, value]) => `${name}=${tell(value)}`);
       this.#scheduler.note(`${life.name} logs ${event} ${shown.join(' ')}`);
       const error = fields['error'];

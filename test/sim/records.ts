@@ -4,10 +4,12 @@
 import { userOf } from '../../src/core/names.js';
 import type { ListReply } from '../../src/core/requests.js';
 import type { LedgerSnapshot } from '../../src/core/records.js';
+import type { Domains } from './domains.js';
 import type { Fail } from './effects.js';
 import type { History } from './history.js';
 import { short } from './kernel.js';
 import type { Host } from './machine.js';
+import { isTaken } from './replies.js';
 import type { Truth } from './truth.js';
 
 /** I2 and I8: every acknowledged attachment is listed, once; every ended one is not. */
@@ -30,6 +32,18 @@ export function judgeList(list: ListReply, truth: Truth, fail: Fail): void {
         break;
       case 'unknown':
         break;
+    }
+  }
+}
+
+/** I6: who is called an orphan is one, and nobody knew better. */
+export function judgeOrphans(list: ListReply, domains: Pick<Domains, 'orphanhoodOf'>, fail: Fail): void {
+  for (const { leaf, attachments } of list.mounts) {
+    for (const { consumer, disk, orphan } of attachments) {
+      if (orphan === null) continue;
+      const key = `${userOf(consumer)} ${leaf} ${disk ?? ''}`;
+      const proven = domains.orphanhoodOf(key);
+      if (proven !== orphan) fail('I6', `${key} is called an orphan (${orphan}) and is ${proven ?? 'none'}`);
     }
   }
 }
@@ -116,5 +130,5 @@ export function judgeEmpty(
  */
 function isLeaked({ tree }: Host, truth: Truth, history: History): boolean {
   if (tree.nodes.get(history.mountPoint)?.maker !== 'fairlead') return false;
-  return truth.forgottenAt < 0 && !history.ever(0, (moment) => moment.top === 'other');
+  return truth.forgottenAt < 0 && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment));
 }

@@ -131,7 +131,7 @@ export class ReplyJudge {
     const connected = others.findLast(
       (other) => other.kind === 'connect' && other.end?.how === 'reply' && other.endedStep < call.beganStep,
     );
-    if (connected === undefined || connected.beganStep <= this.#truth.forgottenAt) return false;
+    if (connected === undefined || connected.beganStep <= this.#truth.forgottenOf(call.key)) return false;
     return others.every(
       (other) => other.kind !== 'disconnect' || (other.end !== null && other.endedStep < connected.beganStep),
     );
@@ -148,7 +148,7 @@ export class ReplyJudge {
 }
 
 /** The right volume, mounted by a stranger a moment ago: not hardened yet. */
-function isTaken(moment: Moment): boolean {
+export function isTaken(moment: Moment): boolean {
   return moment.by === 'stranger' && moment.top === 'right' && !moment.hardened;
 }
 

@@ -2,7 +2,7 @@
 // world is healed, must come to rest, and then, when everybody has gone, to nothing.
 
 import type { History } from './history.js';
-import { judgeEmpty, judgeList, judgeMounted, judgeQuiet } from './records.js';
+import { judgeEmpty, judgeList, judgeMounted, judgeOrphans, judgeQuiet } from './records.js';
 import type { CallEnd, Key } from './truth.js';
 import { quiet } from './scheduler.js';
 import { World, type Options, type Violation } from './world.js';
@@ -30,6 +30,8 @@ export interface Result {
   /** Journal points, how often they were reached and how often a process died there. */
   readonly reached: ReadonlyMap<string, number>;
   readonly diedAt: ReadonlyMap<string, number>;
+  /** Events that the processes logged, and how often. */
+  readonly logged: ReadonlyMap<string, number>;
 }
 
 /** Runs one seed. Equal seeds and options give equal runs. */
@@ -63,6 +65,7 @@ export async function simulate(seed: number, options: Options): Promise<Result> 
     ends,
     reached: processes.reached,
     diedAt: processes.diedAt,
+    logged: processes.logged,
   };
 }
 
@@ -76,18 +79,22 @@ class Run {
   }
 
   async run(seed: number): Promise<void> {
-    const { scheduler, processes, clients, adversary, chance, profile, truth } = this.#world;
+    const { scheduler, processes, clients, adversary, domains, chance, profile, truth } = this.#world;
     scheduler.note(`seed ${seed}, profile ${profile.name}`);
     processes.startBroker();
     processes.startAgent();
     await this.#until(chance.int(0, 2000));
     for (let client = chance.int(2, 3); client > 0; client -= 1) clients.run(chance.int(5, 11), 5000);
     adversary.run();
+    domains.run();
     await this.#until(TROUBLED_MS);
     adversary.heal();
+    domains.rest();
     await this.#until(scheduler.now + REST_MS / 2);
-    // A helper that was at work when the ledger was lost mounted for nobody; the next start finds what it did.
-    if (truth.forgottenAt >= 0) processes.crashAgent('to look at the host once more');
+    // A helper that was at work when the ledger was lost, and a daemon that there was no time to end, may have mounted for nobody since;
+    // the next start finds what they did.
+    if (truth.forgottenAt >= 0 || processes.logged.has('daemon-left'))
+      processes.crashAgent('to look at the host once more');
     await this.#until(scheduler.now + REST_MS);
     await this.#rest();
     await this.#end();
@@ -114,12 +121,14 @@ class Run {
 
   /** Everybody goes, and nothing stays. */
   async #end(): Promise<void> {
-    const { truth, host, histories, processes, disk, scheduler, fail } = this.#world;
+    const { truth, host, histories, processes, disk, domains, scheduler, fail } = this.#world;
     for (const key of truth.keys.filter((each) => truth.certainty(each) !== 'ended')) {
       const end = await this.#ask(key, 'disconnect');
       if (end?.how !== 'reply') fail('I5', `${key} cannot be disconnected in a healthy world: ${nameOf(end)}`);
     }
-    for (const history of histories) {
+    // Where evidence may lift holds, it must: nobody else does.
+    domains.end();
+    for (const history of domains.policy.liftHolds === 'evidence' ? [] : histories) {
       const { agent } = processes;
       if (this.violated || agent === null) return;
       const listed = agent.engine.list().mounts.find(({ leaf }) => leaf === history.volume.leaf);
@@ -195,13 +204,15 @@ class Run {
   }
 
   #judge(): void {
-    const { processes, truth, disk, fail } = this.#world;
+    const { processes, truth, disk, domains, fail } = this.#world;
     const { agent } = processes;
     if (agent?.ready !== true) return;
-    const state = `${agent.name} ${disk.acknowledged} ${truth.version}`;
+    const state = `${agent.name} ${disk.acknowledged} ${truth.version} ${domains.version}`;
     if (state === this.#judged) return;
     this.#judged = state;
-    judgeList(agent.engine.list(), truth, fail);
+    const list = agent.engine.list();
+    judgeList(list, truth, fail);
+    judgeOrphans(list, domains, fail);
   }
 
   get violated(): boolean {

@@ -33,7 +33,12 @@ if (one !== undefined) {
   });
 } else
   describe('seeds', () => {
-    const met = { reached: new Set<string>(), diedAt: new Set<string>(), ends: new Set<string>() };
+    const met = {
+      reached: new Set<string>(),
+      diedAt: new Set<string>(),
+      ends: new Set<string>(),
+      logged: new Map<string, number>(),
+    };
     const starts = Array.from({ length: Math.ceil(count / CHUNK) }, (_, chunk) => first + chunk * CHUNK);
     it.each(starts)('from %i on hold', async (start) => {
       for (let seed = start; seed < Math.min(start + CHUNK, first + count); seed += 1) {
@@ -42,6 +47,7 @@ if (one !== undefined) {
         for (const point of result.reached.keys()) met.reached.add(point);
         for (const point of result.diedAt.keys()) met.diedAt.add(point);
         for (const end of result.ends.keys()) met.ends.add(end);
+        for (const [event, times] of result.logged) met.logged.set(event, (met.logged.get(event) ?? 0) + times);
       }
     });
 
@@ -49,6 +55,10 @@ if (one !== undefined) {
       const points = [...AGENT_POINTS, ...BROKER_POINTS];
       expect(points.filter((point) => !met.reached.has(point))).toEqual([]);
       expect(points.filter((point) => !met.diedAt.has(point))).toEqual([]);
+    });
+
+    it.runIf(count >= MANY && profile === undefined)('have lifted holds and released orphans on evidence', () => {
+      expect(['hold-lifted', 'orphan-released'].filter((event) => !met.logged.has(event))).toEqual([]);
     });
 
     it.runIf(count >= MANY && profile === undefined)('have met every outcome, and every way to be refused', () => {

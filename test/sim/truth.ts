@@ -51,6 +51,8 @@ export class Truth {
   readonly #byKey = new Map<Key, Call[]>();
   /** Step at which all attachments became uncertain: the ledger was lost. */
   forgottenAt = -1;
+  /** Step at which an attachment became uncertain: the agent may have ended it, since its domain had not used it for long. */
+  readonly #forfeitedAt = new Map<Key, number>();
   /** Grows whenever something here changes. */
   version = 0;
 
@@ -76,6 +78,17 @@ export class Truth {
     this.forgottenAt = step;
   }
 
+  /** The agent may end this attachment from now on, until it is connected again. */
+  forfeit(key: Key, step: number): void {
+    this.version += 1;
+    this.#forfeitedAt.set(key, step);
+  }
+
+  /** The step up to which nothing that was promised of the attachment counts any more. */
+  forgottenOf(key: Key): number {
+    return Math.max(this.forgottenAt, this.#forfeitedAt.get(key) ?? -1);
+  }
+
   /**
    * `live`: a connect was answered with success and no disconnect was asked for since that connect began. `ended`: a
    * disconnect was answered, or there never was a connect, and no connect that may have had an effect began or ended
@@ -88,7 +101,7 @@ export class Truth {
       (call) =>
         call.kind === 'connect' &&
         call.end?.how === 'reply' &&
-        call.beganStep > this.forgottenAt &&
+        call.beganStep > this.forgottenOf(key) &&
         disconnects.every((other) => other.end !== null && other.endedStep < call.beganStep),
     );
     if (live) return 'live';

@@ -6,6 +6,7 @@ import { BACKEND_NAMES, type Volume } from '../../src/core/volume.js';
 import { Adversary } from './adversary.js';
 import { Clients } from './clients.js';
 import { StateDisk, type Store } from './disk.js';
+import { Domains } from './domains.js';
 import { EffectJudge, type Fail } from './effects.js';
 import { History } from './history.js';
 import { Host } from './machine.js';
@@ -59,6 +60,7 @@ export class World {
   readonly processes: Processes;
   readonly clients: Clients;
   readonly adversary: Adversary;
+  readonly domains: Domains;
   violation: Violation | null = null;
 
   constructor(seed: number, options: Options) {
@@ -93,8 +95,10 @@ export class World {
       this.replies.lastDisturbance = scheduler.now;
     };
     const common = { scheduler, host, disk, truth: this.truth, disturbed };
+    const policy = Domains.policyOf(chance.fork());
     this.processes = new Processes({
       ...common,
+      evidence: policy,
       chance: chance.fork(),
       makers: options.makers,
       onOddError: (what) => this.fail('I6', `an unforeseen error: ${what}`),
@@ -119,6 +123,15 @@ export class World {
       targets: this.histories.filter((history) => !spared.includes(history)),
       profile: this.profile,
     });
+    this.domains = new Domains({
+      ...common,
+      kernel: host.kernel,
+      chance: chance.fork(),
+      processes: this.processes,
+      histories: this.histories,
+      policy,
+    });
+    this.effects.mayGo = (mount) => this.domains.mayGo(mount);
   }
 
   /** Writes down the first invariant that breaks; everything after it is aftermath. */

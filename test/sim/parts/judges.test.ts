@@ -3,12 +3,13 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { parseVolume } from '../../../src/backends/registry.js';
 import { parseConsumer } from '../../../src/core/names.js';
-import type { ConnectReply, DisconnectReply } from '../../../src/core/requests.js';
+import type { ConnectReply, DisconnectReply, ListReply } from '../../../src/core/requests.js';
 import { EffectJudge } from '../effects.js';
 import { History } from '../history.js';
 import { newServer, type Mount } from '../kernel.js';
 import { Host } from '../machine.js';
 import { chanceOf } from '../prng.js';
+import { judgeOrphans } from '../records.js';
 import { ReplyJudge } from '../replies.js';
 import { Scheduler } from '../scheduler.js';
 import { keyOf, Truth, type Call, type CallEnd } from '../truth.js';
@@ -107,6 +108,20 @@ describe('the truth about an attachment', () => {
   });
 });
 
+describe('I6 of orphans', () => {
+  it.each([
+    ['unused', 'unused', []],
+    ['unused', null, ['I6']],
+    ['unused', 'no-domain', ['I6']],
+    [null, 'unused', []],
+  ] as const)('%s in a list where %s is true', (orphan, proven, breaks) => {
+    const attachments = [{ id: 'a', consumer, disk: null, readOnly: false, since: '', orphan }];
+    const list = { mounts: [{ leaf: volume.leaf, attachments }] } as unknown as ListReply;
+    judgeOrphans(list, { orphanhoodOf: () => proven }, (invariant) => broken.push(invariant));
+    expect(broken).toEqual(breaks);
+  });
+});
+
 describe('I1', () => {
   it.each(['answering', 'never-read', 'failing'] as const)(
     'breaks when a used mount that is %s is unmounted',
@@ -132,6 +147,22 @@ describe('I1', () => {
   it('breaks when a mount that is not dead is detached lazily, used or not', () => {
     mount();
     host.kernel.unmount(POINT, 'detach', 'fairlead');
+    expect(broken).toEqual(['I1']);
+  });
+
+  it('holds when evidence may have let a kept mount go, and for an attachment that its domain has left for long', () => {
+    const made = mount();
+    effects.kept.set(made, 'Nova made it');
+    effects.mayGo = (one) => one === made;
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    mount();
+    end(ask('connect'), connected);
+    truth.forfeit(keyOf(consumer, volume, null), scheduler.steps);
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    expect(broken).toEqual([]);
+    mount();
+    end(ask('connect'), connected);
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
     expect(broken).toEqual(['I1']);
   });
 
