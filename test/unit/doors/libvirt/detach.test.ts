@@ -1,0 +1,201 @@
+// Detach: the guest lets go first, then the attachment ends; whoever else attached the disk is not robbed of it.
+
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { DomainName } from '../../../../src/core/domains.js';
+import type { VmDetachReply, VmDiskChoice } from '../../../../src/core/vm-requests.js';
+import {
+  Bench,
+  DISK,
+  fails,
+  loses,
+  NOVA,
+  pathOf,
+  refused,
+  UUID,
+  VM,
+  VOLUME,
+  volumeOf,
+  WEB,
+  type Watched,
+} from './bench.js';
+
+const TARGET: VmDiskChoice = { by: 'target', target: 'vdb' };
+const FILE: VmDiskChoice = { by: 'disk', volume: VOLUME, disk: DISK };
+const BOTH: readonly [string, VmDiskChoice][] = [
+  ['by its target', TARGET],
+  ['by volume and file', FILE],
+];
+
+let bench: Bench;
+beforeEach(() => {
+  bench = new Bench();
+  bench.has({});
+  bench.attached(VM);
+});
+
+function detach(choice: VmDiskChoice, domain: DomainName = WEB, signal?: AbortSignal): Promise<Watched<VmDetachReply>> {
+  return bench.ask((context) => bench.door.detach({ domain, choice }, context), signal);
+}
+const attachments = (): number => bench.attachments.get(VOLUME.leaf)?.length ?? 0;
+const disks = (): number => bench.domains[0]?.disks.length ?? 0;
+
+describe.each(BOTH)('a disk named %s', (_, choice) => {
+  test('is taken from the guest, then its attachment ends', async () => {
+    const { value } = await detach(choice);
+    expect(bench.effects()).toEqual(['unplug', 'disconnect']);
+    expect(value).toMatchObject({
+      outcome: 'released',
+      target: 'vdb',
+      changed: true,
+      domain: { uuid: UUID, name: 'web' },
+    });
+    expect([attachments(), disks()]).toEqual([0, 0]);
+  });
+  test('stays, with its attachment, when the guest refuses', async () => {
+    bench.once('unplug', fails('busy'));
+    refused(await detach(choice), 'busy');
+    expect(bench.effects()).toEqual(['unplug']);
+    expect([attachments(), disks()]).toEqual([1, 1]);
+  });
+  test.each(['unavailable', 'deadline-exceeded', 'internal', 'not-found'] as const)(
+    'ends its attachment when unplug answered %s and the disk is seen to be gone',
+    async (code) => {
+      bench.once('unplug', loses(code));
+      expect((await detach(choice)).value).toMatchObject({ outcome: 'released', changed: true });
+    },
+  );
+  test.each(['unavailable', 'deadline-exceeded', 'internal', 'permission-denied'] as const)(
+    'stays, with its attachment, when unplug answered %s and it is there',
+    async (code) => {
+      bench.once('unplug', fails(code));
+      refused(await detach(choice), code);
+      expect([attachments(), disks()]).toEqual([1, 1]);
+    },
+  );
+  test('keeps its attachment while nobody can say whether the guest has it', async () => {
+    bench.once('unplug', loses('unavailable'));
+    const away = Array.from({ length: 200 }, () => fails('unavailable'));
+    bench.once(
+      'domain',
+      (go) => go(),
+      (go) => go(),
+      ...away,
+    );
+    const asked = await detach(choice);
+    await bench.clock.pass(61_000);
+    expect(refused(asked, 'unavailable')).toContain('safe');
+    expect(attachments()).toBe(1);
+  });
+  test('keeps its attachment while another disk of the domain rests on it', async () => {
+    bench.once('unplug', async (proceed) => {
+      await proceed();
+      bench.domains = bench.domains.map((domain) => ({ ...domain, otherFiles: [pathOf(DISK)] }));
+      return await fails('internal')(proceed);
+    });
+    refused(await detach(choice), 'internal');
+    expect(attachments()).toBe(1);
+  });
+  test('is left to Nova when Nova attached it', async () => {
+    bench.attachments.set(VOLUME.leaf, []);
+    bench.attached(NOVA);
+    expect(refused(await detach(choice), 'conflict')).toContain('openstack server remove volume');
+    expect([bench.effects(), disks()]).toEqual([[], 1]);
+  });
+  test('is left alone when somebody gave it to the domain without Fairlead', async () => {
+    bench.attachments.set(VOLUME.leaf, []);
+    expect(refused(await detach(choice), 'conflict')).toContain('virsh detach-disk');
+    expect([bench.effects(), disks()]).toEqual([[], 1]);
+  });
+  test('whose attachment does not end is told how to end it', async () => {
+    bench.once('disconnect', fails('unavailable'));
+    expect(refused(await detach(choice), 'unavailable')).toContain('no longer has the disk');
+    expect([attachments(), disks()]).toEqual([1, 0]);
+    expect((await detach(FILE)).value).toMatchObject({ outcome: 'released', changed: false, target: null });
+  });
+  test('is taken away to the end, whoever stops listening', async () => {
+    const client = new AbortController();
+    bench.once('unplug', (proceed) => {
+      client.abort();
+      return proceed();
+    });
+    expect((await detach(choice, WEB, client.signal)).state).toBe('kept');
+    expect([attachments(), disks()]).toEqual([0, 0]);
+  });
+  test('of a stopped domain is taken from its next start', async () => {
+    bench.domains = bench.domains.map((domain) => ({ ...domain, running: false }));
+    expect((await detach(choice)).value).toMatchObject({ outcome: 'released', changed: true });
+  });
+});
+
+test('two at once: the second finds nothing left to do', async () => {
+  const [first, second] = await Promise.all([detach(FILE), detach(FILE)]);
+  expect(first.value?.outcome).toBe('released');
+  expect(second.value).toMatchObject({ outcome: 'not-connected', changed: false });
+});
+
+test('a target whose disk was changed while it was waited for is not touched', async () => {
+  bench.once(
+    'domain',
+    (go) => go(),
+    (go) => {
+      bench.domains = bench.domains.map((domain) => ({ ...domain, disks: [] }));
+      bench.has({ path: pathOf('other') });
+      return go();
+    },
+  );
+  refused(await detach(TARGET), 'conflict');
+  expect(bench.effects()).toEqual([]);
+});
+
+test('the disk that the running domain has at a target wins over the one of its next start', async () => {
+  bench.domains = bench.domains.map((domain) => ({ ...domain, disks: [] }));
+  bench.has({ path: pathOf('next'), live: false, persistent: true });
+  bench.has({});
+  expect((await detach(TARGET)).value).toMatchObject({ outcome: 'released' });
+  expect(bench.requests.find((request) => (request as { disk?: string } | null)?.disk === DISK)).toBeDefined();
+});
+
+describe('a domain that is gone', () => {
+  beforeEach(() => {
+    bench.domains = [];
+  });
+  test('loses its attachment by UUID, volume and file', async () => {
+    const { value } = await detach(FILE, UUID as string as DomainName);
+    expect(value).toMatchObject({ outcome: 'released', changed: false, target: null, domain: { uuid: UUID } });
+    expect(bench.effects()).toEqual(['disconnect']);
+  });
+  test.each([
+    ['web', TARGET, /its UUID .*URL and --disk/],
+    ['web', FILE, /name it by its UUID \(fairlead ls shows it\)\.$/],
+    [UUID, TARGET, /name it by URL and --disk\.$/],
+  ] as const)('named %s: the message says what is missing', async (name, choice, message) => {
+    expect(refused(await detach(choice, name as string as DomainName), 'not-found')).toMatch(message);
+    expect(attachments()).toBe(1);
+  });
+  test("keeps Nova's attachment", async () => {
+    bench.attachments.set(VOLUME.leaf, []);
+    bench.attached(NOVA);
+    refused(await detach(FILE, UUID as string as DomainName), 'conflict');
+    expect(attachments()).toBe(1);
+  });
+  test('is not concluded from an answer that is none', async () => {
+    bench.once('domain', fails('unavailable'));
+    refused(await detach(FILE, UUID as string as DomainName), 'unavailable');
+    expect(attachments()).toBe(1);
+  });
+});
+
+describe('a target that is no disk of ours', () => {
+  test.each([
+    ['nothing is there', 'vdz', null],
+    ['a block device', 'vdc', null],
+    ['a file elsewhere', 'vdc', '/var/lib/libvirt/images/a.img'],
+    ['a file below a directory of the volume', 'vdc', pathOf('dir/file')],
+    ['a volume that is not recorded', 'vdc', pathOf('disk', volumeOf('unknown'))],
+    ['the mount base itself', 'vdc', '/mnt/base/disk'],
+  ])('%s', async (_, target, path) => {
+    bench.has({ target: 'vdc', path });
+    refused(await detach({ by: 'target', target }), 'not-found');
+    expect(bench.effects()).toEqual([]);
+  });
+});
