@@ -1,5 +1,6 @@
-// `fairlead up`: broker and agent of one machine, in the foreground. It prepares the directories, starts both, starts again
-// whichever dies, and ends both when told. It listens nowhere and reads nothing that strangers write.
+// `fairlead up`: broker, hypervisor process and agent of one machine, in the foreground. It prepares the directories, starts them, starts
+// again whichever dies, and ends them when told. It listens nowhere and reads nothing that strangers write. Without the hypervisor process
+// everything but disks of libvirt guests works, so nobody waits for it.
 
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +11,7 @@ import { systemClock } from './sys/clock.js';
 import { takeLock } from './sys/lock-file.js';
 import { createLog, descriptorSink } from './sys/log.js';
 import { prepareDirectories } from './up/prepare.js';
-import { supervise, type Supervised } from './up/supervise.js';
+import { supervise, type ChildSpec, type Supervised } from './up/supervise.js';
 
 /** What it is asked, and whom it tells. */
 export interface UpCall {
@@ -20,8 +21,8 @@ export interface UpCall {
   readonly ready: (facts: { readonly text: string; readonly ready: true; readonly socket: string }) => void;
 }
 
-/** Milliseconds for the broker to end, after the agent has; together less than the ten seconds that are promised. */
-const BROKER_GRACE_MS = 1200;
+/** Milliseconds for the others to end, after the agent has; together less than the ten seconds that are promised. */
+const LAST_GRACE_MS = 1200;
 
 /** Runs until SIGTERM or SIGINT; answers null then, and the error if it could not go on. */
 export async function up(call: UpCall): Promise<ErrorBody | null> {
@@ -53,13 +54,13 @@ async function run({ config: file, ready }: UpCall): Promise<void> {
     );
   }
   try {
-    await keepBoth(config, ready);
+    await keepAll(config, ready);
   } finally {
     lock.release();
   }
 }
 
-async function keepBoth(config: Config, ready: UpCall['ready']): Promise<void> {
+async function keepAll(config: Config, ready: UpCall['ready']): Promise<void> {
   const log = createLog('up', config.logLevel, descriptorSink(2));
   const here = dirname(fileURLToPath(import.meta.url));
   const point = process.env['FAIRLEAD_HALT_AT'];
@@ -69,24 +70,25 @@ async function keepBoth(config: Config, ready: UpCall['ready']): Promise<void> {
   };
   let ending = false;
   const failure = await new Promise<ErrorBody | null>((resolve) => {
-    const children: Supervised[] = [];
-    const endBoth = async (error: ErrorBody | null): Promise<void> => {
+    const others: Supervised[] = [];
+    let agent: Supervised | null = null;
+    const endAll = async (error: ErrorBody | null): Promise<void> => {
       if (ending) return;
       ending = true;
       const started = systemClock.now();
-      const [broker, agent] = children;
       await agent?.end(SHUTDOWN_MS);
-      await broker?.end(Math.max(BROKER_GRACE_MS, SHUTDOWN_MS - (systemClock.now() - started)));
+      const graceMs = Math.max(LAST_GRACE_MS, SHUTDOWN_MS - (systemClock.now() - started));
+      await Promise.all(others.map((other) => other.end(graceMs)));
       log.flush();
       resolve(error);
     };
-    const events = (name: 'agent' | 'broker', isReady: (pid: number) => void): Parameters<typeof supervise>[1] => ({
+    const events = (name: ChildSpec['name'], isReady: (pid: number) => void): Parameters<typeof supervise>[1] => ({
       ready: isReady,
       restarting: (pid, how, pauseMs) => {
         log.warn(`${name}-died`, { pid, how, restartInMs: pauseMs });
       },
       gaveUp: (error) => {
-        void endBoth(error);
+        void endAll(error);
       },
     });
     let said = false;
@@ -98,14 +100,14 @@ async function keepBoth(config: Config, ready: UpCall['ready']): Promise<void> {
       const hint = config.runDir === '/run/fairlead' ? 'fairlead ls' : `fairlead ls --socket ${socket}`;
       ready({ ready: true, socket, text: `Fairlead is ready: ${hint}` });
     };
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void endBoth(null));
-    children.push(
-      supervise(
-        { name: 'broker', module: join(here, 'broker-main.js'), ...common },
-        events('broker', () => undefined),
-      ),
-      supervise({ name: 'agent', module: join(here, 'agent.js'), ...common }, events('agent', agentReady)),
-    );
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void endAll(null));
+    const start = (name: ChildSpec['name'], module: string, isReady: (pid: number) => void): Supervised => {
+      const giveUp = name === 'hypervisor' ? 'never' : 'when-hopeless';
+      return supervise({ name, module: join(here, module), giveUp, ...common }, events(name, isReady));
+    };
+    others.push(start('broker', 'broker-main.js', () => undefined));
+    agent = start('agent', 'agent.js', agentReady);
+    if (config.libvirt.enabled !== 'no') others.push(start('hypervisor', 'hypervisor-main.js', () => undefined));
   });
   if (failure !== null)
     throw new FairleadError(failure.code, failure.message, failure.field === undefined ? {} : { field: failure.field });

@@ -4,7 +4,7 @@
 import type { BrokerPoint, Reach } from '../core/journal.js';
 import type { SettingsByBackend } from '../backends/backend.js';
 import type { Machine } from '../sys/ports.js';
-import { LeafLocks } from './leaf-locks.js';
+import { KeyLocks } from '../core/key-locks.js';
 import { Prober } from './prober.js';
 
 /** What the broker's own reading of the configuration says. */
@@ -34,7 +34,7 @@ export interface BrokerPorts {
 /** The broker's state: all of it is in memory and may be lost at any instruction. */
 export interface Context extends BrokerPorts {
   readonly prober: Prober;
-  readonly locks: LeafLocks;
+  readonly locks: KeyLocks;
   /** Mount helpers at work now. */
   readonly helpers: { count: number };
   /** Units of daemons that were left alive after an unmount because they may serve a copy in another namespace. */
@@ -46,7 +46,7 @@ export function createContext(ports: BrokerPorts): Context {
   return {
     ...ports,
     prober: new Prober(ports.machine),
-    locks: new LeafLocks(ports.machine.clock),
+    locks: new KeyLocks(ports.machine.clock),
     helpers: { count: 0 },
     leftServing: new Set(),
   };

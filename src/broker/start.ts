@@ -7,13 +7,13 @@ import { checkTrustedFile } from '../config/file.js';
 import { FairleadError } from '../core/errors.js';
 import { BROKER_POINTS, type BrokerPoint, type Reach } from '../core/journal.js';
 import { BACKEND_NAMES } from '../core/volume.js';
-import { directories } from '../sys/directories.js';
 import { linuxMachine, type LinuxMachine } from '../sys/linux.js';
 import { takeLock } from '../sys/lock-file.js';
 import { inMountNamespaceOfInit, liesOnSharedMount } from '../sys/namespace.js';
 import { checkProgram } from '../sys/trust.js';
 import { type BrokerLog, createContext } from './context.js';
-import { baseFault } from './policy.js';
+import { runDirFault } from '../sys/run-directory.js';
+import { baseFault } from '../sys/soundness.js';
 import { listen } from '../link/listen.js';
 import { serve } from './dispatch.js';
 import { SOCKET } from './protocol.js';
@@ -38,7 +38,8 @@ export interface BrokerProcess {
 export async function startBroker(config: Config, { log, haltAt }: BrokerProcess): Promise<RunningBroker> {
   if (process.geteuid?.() !== 0) throw unsound('run_as', 'The broker needs root. Start it with `fairlead up` as root.');
   const privateNamespace = checkNamespace(config);
-  checkRunDir(config);
+  const runFault = runDirFault(config.runDir, config.runAs);
+  if (runFault !== null) throw unsound('run_dir', `${runFault.message} Mend it: ${runFault.mend}`);
   checkFiles(config, log);
   const lock = takeLock(join(config.runDir, 'broker.lock'));
   if (!lock.taken) {
@@ -96,16 +97,6 @@ function checkNamespace(config: Config): boolean {
     'isolated',
     "The broker is not in the host's mount namespace, so nobody would see its mounts. Take settings that imply a private one (ProtectSystem, PrivateTmp …) out of its unit; for a test set isolated = true.",
   );
-}
-
-/** Root's, or the agent's own. The agent makes its socket in it, so its group may write, if the sticky bit keeps ours. */
-function checkRunDir({ runDir, runAs }: Config): void {
-  const chain = directories.chain(runDir).map((facts, index, { length }) => {
-    const shared = index === length - 1 && facts.gid === runAs.gid && (facts.mode & 0o1020) === 0o1020;
-    return shared ? { ...facts, mode: facts.mode & ~0o020 } : facts;
-  });
-  const fault = baseFault(chain, [runAs.uid]);
-  if (fault !== null) throw unsound('run_dir', `${fault.message} Mend it: ${fault.mend}`);
 }
 
 /** Helpers and their configuration. What is missing is told; what somebody else could write is refused. */

@@ -160,12 +160,24 @@ function checkShareable({ driver, format, access }: DiskChoice, field: string): 
     throw refusal(field, 'needs the format raw, or a disk that is only read');
 }
 
-/** The `<disk>` element, its parts in the order in which Nova writes them. */
-export function diskXml(disk: DiskDescription): string {
+/** A file that a disk rests on. */
+export interface BackingFile {
+  readonly path: string;
+  readonly format: DiskFormat;
+}
+
+/**
+ * The `<disk>` element, its parts in the order in which Nova writes them.
+ *
+ * @param backing what a qcow2 rests on, nearest first: said to libvirt, so that neither it nor QEMU reads that from the header again,
+ *   which somebody may have changed meanwhile. Null: they do read it there.
+ */
+export function diskXml(disk: DiskDescription, backing: readonly BackingFile[] | null = null): string {
   const { driver, alias, serial, iotune, blockSizes, address, encryption } = disk;
   const content: Element[] = [{ name: 'driver', attributes: { ...driver } }];
   if (alias !== null) content.push({ name: 'alias', attributes: { name: alias } });
   content.push({ name: 'source', attributes: { ...disk.source } });
+  if (backing !== null && disk.driver.type === 'qcow2') content.push(backingStore(backing));
   content.push({ name: 'target', attributes: { ...disk.target } });
   if (serial !== null) content.push({ name: 'serial', content: serial });
   const limits = IOTUNE_KEYS.filter((key) => iotune?.[key] !== undefined);
@@ -184,6 +196,20 @@ export function diskXml(disk: DiskDescription): string {
     content.push({ name: 'encryption', attributes: { format: encryption.format }, content: [secret] });
   }
   return toXml({ name: 'disk', attributes: { type: disk.type, device: disk.device }, content });
+}
+
+/** An empty one is the end of the chain. */
+function backingStore([nearest, ...rest]: readonly BackingFile[]): Element {
+  if (nearest === undefined) return { name: 'backingStore' };
+  return {
+    name: 'backingStore',
+    attributes: { type: SOURCE_TYPE },
+    content: [
+      { name: 'format', attributes: { type: nearest.format } },
+      { name: 'source', attributes: { file: nearest.path } },
+      backingStore(rest),
+    ],
+  };
 }
 
 function blockSizeAttributes({ logical, physical }: BlockSizes): Record<string, string> {

@@ -124,3 +124,15 @@ export const MAX_DOMAIN_XML_BYTES = 4_194_304;
 export const MAX_DOMAIN_XML_DEPTH = 512;
 /** Disks of one domain, and files that a domain may name beside them. */
 export const MAX_DOMAIN_FILES = 4096;
+/** Processes that look at images, working or hanging; more are refused as `resource-exhausted`. */
+export const MAX_IMAGE_CHILDREN = 32;
+/** Bytes of address space that qemu-img may have. */
+export const QEMU_IMG_MEMORY_BYTES = 1_073_741_824;
+/** Images in a chain of backing files, the disk itself included. */
+export const MAX_BACKING_CHAIN = 8;
+/** Milliseconds kept back of a request's budget to look at the domain after libvirt was asked to change it. */
+export const DOMAIN_LOOK_MS = 1000;
+/** First and last pause between two looks at a domain whose guest is to let go of a disk, milliseconds. */
+export const RELEASE_POLL_FIRST_MS = 50;
+/** See {@link RELEASE_POLL_FIRST_MS}. */
+export const RELEASE_POLL_LAST_MS = 500;

@@ -91,6 +91,32 @@ export async function runTool(program: string, args: readonly string[], budgetMs
   }
 }
 
+/** A program that works on open files. */
+export interface FileTool {
+  readonly program: string;
+  readonly args: readonly string[];
+  /** Descriptors of ours; the program finds them as 3, 4 … in this order. */
+  readonly descriptors: readonly number[];
+}
+
+/** Runs a tool on open files to its end, at most `budgetMs`. It is of our own process group, so whoever ends that ends it. */
+export async function runOnFiles({ program, args, descriptors }: FileTool, budgetMs: number): Promise<ToolEnd> {
+  using output = outputMemory(MAX_TOOL_OUTPUT_BYTES);
+  const child = begin(program, args, { stdio: ['ignore', output.fd, output.fd, ...descriptors], detached: false });
+  const end = await within(started(child).ended, budgetMs);
+  switch (end?.end) {
+    case undefined:
+      child.kill('SIGKILL');
+      return { end: 'deadline' };
+    case 'exited':
+      return { end: 'exited', status: end.status, stdout: '', stderr: printed(output, MAX_TOOL_OUTPUT_BYTES) };
+    case 'signalled':
+      return { end: 'signalled' };
+    case 'not-started':
+      return { end: 'not-started', errno: end.errno };
+  }
+}
+
 /** SIGKILL to the process group of a process that was started here, and so leads one. */
 export function killSession(pid: number): void {
   if (pid <= 0) return;

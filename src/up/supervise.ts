@@ -8,12 +8,14 @@ import { readNews } from './child.js';
 
 /** A child to be kept alive. */
 export interface ChildSpec {
-  readonly name: 'agent' | 'broker';
+  readonly name: 'agent' | 'broker' | 'hypervisor';
   /** Absolute path of its module. */
   readonly module: string;
   readonly args: readonly string[];
   /** Environment of the first one only: a test's wish to have it killed must not outlive it. */
   readonly firstEnv: Readonly<Record<string, string>>;
+  /** `when-hopeless`: the others cannot do without it, so all end with it. */
+  readonly giveUp: 'when-hopeless' | 'never';
 }
 
 /** What its keeper is told. */
@@ -73,7 +75,8 @@ export function supervise(spec: ChildSpec, events: ChildEvents): Supervised {
         deaths += 1;
         const code = failure?.code ?? codeOf(end);
         const hopeless = deaths >= MAX_STILLBORN || (code !== null && FATAL.includes(code));
-        if (!everReady && hopeless) events.gaveUp(failure ?? stillborn(spec.name, how, code));
+        if (!everReady && hopeless && spec.giveUp === 'when-hopeless')
+          events.gaveUp(failure ?? stillborn(spec.name, how, code));
         else void again(started.pid, how);
       });
     });

@@ -8,7 +8,7 @@ import { FairleadError } from '../../core/errors.js';
 import { BACKEND_NAMES, isLeaf } from '../../core/volume.js';
 import type { Context } from '../context.js';
 import { LATE, within } from '../../core/deadline.js';
-import { baseFault, fileFault } from '../policy.js';
+import { baseFault, fileFault } from '../../sys/soundness.js';
 import type { Handler } from './handler.js';
 
 /** Search permission for everybody (inode(7)). */

@@ -192,3 +192,10 @@ export function deviceName(dev: number): string {
   const minor = (number & 0xffn) | ((number >> 12n) & 0xffffff00n);
   return `${major}:${minor}`;
 }
+
+const renameat2 = foreignAsync('renameat2', [INT, TEXT, INT, TEXT, UINT]);
+const RENAME_NOREPLACE = 0x1;
+/** Renames within a directory, unless the new name is taken (EEXIST): renameat2(2). EINVAL where the filesystem cannot. May hang. */
+export async function renameWithin(directory: Handle, from: string, to: string): Promise<void> {
+  await renameat2(directory.fd, from, directory.fd, to, RENAME_NOREPLACE);
+}

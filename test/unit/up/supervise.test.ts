@@ -23,11 +23,15 @@ afterEach(async () => {
   rmSync(home, { recursive: true, force: true });
 });
 
-function start(code: string, firstEnv: Record<string, string> = {}): Supervised {
+function start(
+  code: string,
+  firstEnv: Record<string, string> = {},
+  giveUp: 'when-hopeless' | 'never' = 'when-hopeless',
+): Supervised {
   const module = join(home, 'child.cjs');
   writeFileSync(module, code);
   const one = supervise(
-    { name: 'agent', module, args: [join(home, 'log')], firstEnv },
+    { name: 'agent', module, args: [join(home, 'log')], firstEnv, giveUp },
     {
       ready: (pid) => seen.ready.push(pid),
       restarting: (_, how) => seen.restarts.push(how),
@@ -68,6 +72,13 @@ test('one that never gets ready is given up after a few attempts', async () => {
   start('process.exit(3)');
   await expect.poll(() => seen.gaveUp.length, { timeout: 15_000 }).toBe(1);
   expect(seen.restarts).toHaveLength(4);
+});
+
+test('one that the others can do without is started again whatever it says', async () => {
+  const failed = { code: 'config-invalid', message: 'Mend it.' };
+  start(`process.send({ failed: ${JSON.stringify(failed)} }, () => process.exit(14));`, {}, 'never');
+  await expect.poll(() => seen.restarts.length, { timeout: 15_000 }).toBeGreaterThan(5);
+  expect(seen.gaveUp).toEqual([]);
 });
 
 test('one that does not heed SIGTERM is killed, and is not started again', async () => {

@@ -1,0 +1,53 @@
+// One effect at a time on one thing (a leaf, a domain, a disk), whoever asked for it and over whichever connection. Different things
+// never wait for each other. A lock is held until the work is really over, not until somebody stops waiting for it.
+
+import type { Clock } from './clock.js';
+import { FairleadError } from './errors.js';
+import { MAX_LOCK_QUEUE } from './limits.js';
+
+/** Gives the lock back; once. */
+export type Unlock = () => void;
+
+/** Locks by the name of what they lock. */
+export class KeyLocks {
+  readonly #clock: Clock;
+  /** What is here is locked; the list holds who waits, first come first served. */
+  readonly #queues = new Map<string, (() => void)[]>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The lock of `key`, or null if it was not free within `ms`. */
+  async take(key: string, ms: number): Promise<Unlock | null> {
+    const queue = this.#queues.get(key);
+    if (queue === undefined) {
+      this.#queues.set(key, []);
+      return this.#unlock(key);
+    }
+    if (queue.length >= MAX_LOCK_QUEUE) {
+      throw new FairleadError(
+        'resource-exhausted',
+        'Too many requests wait for the same volume or domain. Try again later.',
+      );
+    }
+    const mine = new AbortController();
+    const granted = (): void => mine.abort();
+    queue.push(granted);
+    await this.#clock.sleep(ms, mine.signal);
+    if (mine.signal.aborted) return this.#unlock(key);
+    queue.splice(queue.indexOf(granted), 1);
+    return null;
+  }
+
+  #unlock(key: string): Unlock {
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      const next = this.#queues.get(key)?.shift();
+      if (next === undefined) this.#queues.delete(key);
+      else next();
+    };
+  }
+}
