@@ -2,12 +2,11 @@
 // mounts is made here.
 
 import type { z } from 'zod';
-import type { Broker, DiskFacts, Finding, Inventory } from '../core/broker-api.js';
+import type { Broker, DiskFacts, Finding, Inventory, ObserveOptions } from '../core/broker-api.js';
 import { errorBody } from '../core/errors.js';
 import type { DiskName } from '../core/names.js';
 import type { Holder, InventoryItem, Observation } from '../core/observation.js';
 import type { StepEnd, StepKind } from '../core/steps.js';
-import type { Access } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
 import { Line, type LinePorts, type Question } from '../link/line.js';
 import { PARTS, PROTOCOL_VERSION, type RequestOf, RESULTS, type ResultOf, type VerbName } from './protocol.js';
@@ -39,11 +38,8 @@ export class BrokerClient implements Broker {
     return this.#line.onConnect(listener);
   }
 
-  async observe(
-    volume: Volume,
-    options: { readonly probe: Access | null; readonly budgetMs: number },
-  ): Promise<Observation> {
-    return this.#read('observe', { volume: volume.url, probe: options.probe }, options.budgetMs);
+  async observe(volume: Volume, { probe, disk = null, budgetMs }: ObserveOptions): Promise<Observation> {
+    return this.#read('observe', { volume: volume.url, probe, ...(disk === null ? {} : { disk }) }, budgetMs);
   }
 
   async step(volume: Volume, kind: StepKind, budgetMs: number): Promise<StepEnd> {

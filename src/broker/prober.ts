@@ -5,6 +5,7 @@
 
 import type { Clock } from '../core/clock.js';
 import { FairleadError } from '../core/errors.js';
+import type { DiskSight } from '../core/observation.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
 import type { DirectoryIdentity, Machine } from '../sys/ports.js';
 import { Acts } from './acts.js';
@@ -37,12 +38,20 @@ export type Identified =
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'hung' };
 
+/** The answers of one probe, by name those for the disks that it looked for. */
+interface Probed {
+  readonly facts: ProbeFacts;
+  readonly disks: ReadonlyMap<string, DiskSight>;
+}
+
 /** What is asked at a gate, and who waits for it. */
 type Call = ProbeCall | DiskCall | IdentifyCall;
 interface ProbeCall {
   readonly kind: 'probe';
   access: Access;
-  readonly waiting: Waiting<ProbeFacts>[];
+  /** What the waiting look for, each name once. */
+  readonly disks: Set<string>;
+  readonly waiting: Waiting<Probed>[];
 }
 interface DiskCall {
   readonly kind: 'disk';
@@ -72,6 +81,8 @@ export const HUNG: ProbeFacts = {
   search: 'not-asked',
   witness: 'not-asked',
 };
+
+const UNANSWERED: Probed = { facts: HUNG, disks: new Map() };
 
 /** The broker's children and gates. */
 export class Prober {
@@ -103,20 +114,35 @@ export class Prober {
    * The answers of a probe that began after this call. Rejects with `resource-exhausted` when too many probes hang, with
    * `unavailable` when children die.
    */
-  probe(target: ProbeTarget, access: Access): Promise<ProbeFacts> {
+  async probe(target: ProbeTarget, access: Access): Promise<ProbeFacts> {
+    return (await this.#probed(target, access, null)).facts;
+  }
+
+  /** {@link probe} that also looks for a file directly below the mountpoint; `disk` null: it was not come to that. */
+  async probeWith(
+    target: ProbeTarget,
+    access: Access,
+    name: string | null,
+  ): Promise<{ readonly facts: ProbeFacts; readonly disk: DiskSight | null }> {
+    const { facts, disks } = await this.#probed(target, access, name);
+    return { facts, disk: (name === null ? undefined : disks.get(name)) ?? null };
+  }
+
+  #probed(target: ProbeTarget, access: Access, disk: string | null): Promise<Probed> {
     return new Promise((resolve, reject) => {
       const gate = this.#gate(target);
       if (gate.running === 'overdue') {
-        resolve(HUNG);
+        resolve(UNANSWERED);
         return;
       }
-      const next = gate.queue.find((call) => call.kind === 'probe');
+      let next = gate.queue.find((call) => call.kind === 'probe');
       if (next === undefined) {
-        gate.queue.push({ kind: 'probe', access, waiting: [{ resolve, reject }] });
-      } else {
-        if (access === 'read-write') next.access = access;
-        next.waiting.push({ resolve, reject });
+        next = { kind: 'probe', access, disks: new Set(), waiting: [] };
+        gate.queue.push(next);
       }
+      if (access === 'read-write') next.access = access;
+      if (disk !== null) next.disks.add(disk);
+      next.waiting.push({ resolve, reject });
       this.#pump(target, gate);
     });
   }
@@ -218,16 +244,19 @@ export class Prober {
     const { mountpoint, witness, accessUid, accessGid } = target;
     const own = accessUid === 0;
     const access = own ? call.access : 'read-only';
-    const seen = await this.#run(0, 0, { kind: 'probe', path: mountpoint, access, witness });
+    const names = [...call.disks];
+    const seen = await this.#run(0, 0, { kind: 'probe', path: mountpoint, access, witness, disks: names });
     let facts = factsOf(seen);
     if (!own && facts.statfs.end === 'answered') {
       // Only the kernel's superuser is sure to reach the server (a FUSE mount answers others by itself); only the user
       // knows what the user may do.
-      const job = { kind: 'probe', path: mountpoint, access: call.access, witness: null } as const;
+      const job = { kind: 'probe', path: mountpoint, access: call.access, witness: null, disks: [] } as const;
       const theirs = factsOf(await this.#run(accessUid, accessGid, job));
       facts = { ...facts, write: theirs.write, search: theirs.search };
     }
-    for (const { resolve } of call.waiting) resolve(facts);
+    const sights = seen.kind === 'probe' ? seen.disks : [];
+    const disks = new Map(names.flatMap((name, index) => (sights[index] ? [[name, sights[index]] as const] : [])));
+    for (const { resolve } of call.waiting) resolve({ facts, disks });
   }
 
   async #diskNow(target: ProbeTarget, call: DiskCall): Promise<void> {
@@ -278,7 +307,7 @@ function keyOf(target: ProbeTarget): string {
 }
 
 function hang(call: Call): void {
-  if (call.kind === 'probe') for (const { resolve } of call.waiting) resolve(HUNG);
+  if (call.kind === 'probe') for (const { resolve } of call.waiting) resolve(UNANSWERED);
   else for (const { resolve } of call.waiting) resolve({ end: 'hung' });
 }
 

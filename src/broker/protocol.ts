@@ -20,14 +20,21 @@ export const SOCKET = 'broker.sock';
 // --- requests ---------------------------------------------------------------------------------------------------
 
 const access = z.enum(['read-write', 'read-only']);
+const diskName = z.string().min(1).max(MAX_NAME_BYTES);
 
 /** What each verb takes. */
 export const REQUESTS = {
   hello: z.strictObject({ ...head, verb: z.literal('hello'), version: z.int().min(0) }),
-  observe: z.strictObject({ ...head, verb: z.literal('observe'), volume, probe: access.nullable() }),
+  observe: z.strictObject({
+    ...head,
+    verb: z.literal('observe'),
+    volume,
+    probe: access.nullable(),
+    disk: diskName.exactOptional(),
+  }),
   step: z.strictObject({ ...head, verb: z.literal('step'), volume, kind: z.enum(STEP_KINDS) }),
   settle: z.strictObject({ ...head, verb: z.literal('settle'), volume }),
-  disk: z.strictObject({ ...head, verb: z.literal('disk'), volume, name: z.string().min(1).max(MAX_NAME_BYTES) }),
+  disk: z.strictObject({ ...head, verb: z.literal('disk'), volume, name: diskName }),
   holders: z.strictObject({ ...head, verb: z.literal('holders'), volume }),
   inventory: z.strictObject({ ...head, verb: z.literal('inventory') }),
   examine: z.strictObject({ ...head, verb: z.literal('examine') }),
@@ -60,6 +67,7 @@ const judgement = z.strictObject({
   dead: z.boolean(),
   errno: text.exactOptional(),
 });
+const diskFacts = z.strictObject({ state: z.enum(['absent', 'regular', 'link', 'other']), size });
 const observation = {
   leaf,
   mountpoint: text,
@@ -67,6 +75,7 @@ const observation = {
   mounts: z.array(observedMount),
   unit: z.enum(['idle', 'starting', 'serving']),
   judgement: judgement.exactOptional(),
+  disk: z.union([diskFacts, z.strictObject({ state: z.literal('failed'), errno: text })]).exactOptional(),
 };
 const holder = z.strictObject({
   pid: size,
@@ -84,7 +93,7 @@ export const RESULTS = {
   observe: z.strictObject(observation),
   step: stepEnd,
   settle: z.enum(['settled', 'acting']),
-  disk: z.strictObject({ state: z.enum(['absent', 'regular', 'link', 'other']), size }),
+  disk: diskFacts,
   holders: z.array(holder),
   inventory: z.strictObject({ bootId: text }),
   examine: z.array(finding),

@@ -23,7 +23,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.observe,
     handler: observe,
     reason:
-      "Only the broker is sure to see the host's mount table, and a probe needs rights that the agent lacks. Reads one leaf of a configured base; the leaf is computed, never accepted.",
+      "Only the broker is sure to see the host's mount table, and a probe needs rights that the agent lacks. Reads one leaf of a configured base, and kind and size of one name in the volume; the leaf is computed, never accepted.",
   }),
   step: verb({
     callers: ['agent', 'root'],

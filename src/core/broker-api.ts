@@ -23,13 +23,23 @@ export interface DiskFacts {
   readonly size: number;
 }
 
+/** What is to be observed of a leaf. */
+export interface ObserveOptions {
+  readonly probe: Access | null;
+  /** A disk that the probe looks for; null or left out: none. Nothing without a probe. */
+  readonly disk?: DiskName | null;
+  readonly budgetMs: number;
+}
+
 /**
  * The broker, from the agent's side. Every call ends within `budgetMs` plus a short grace. Failures are FairleadErrors:
  * `unavailable` when there is no broker, `permission-denied` when its policy refuses.
  */
 export interface Broker {
-  /** The facts of one leaf. With `probe`, a probe begun after this call also gives its judgement. */
-  observe(volume: Volume, options: { readonly probe: Access | null; readonly budgetMs: number }): Promise<Observation>;
+  /**
+   * The facts of one leaf. With `probe`, a probe begun after this call also gives its judgement, and looks for `disk`.
+   */
+  observe(volume: Volume, options: ObserveOptions): Promise<Observation>;
   /** One effect. A lost reply or a dead broker ends it as `unknown`, never as an exception. */
   step(volume: Volume, kind: StepKind, budgetMs: number): Promise<StepEnd>;
   /**

@@ -28,6 +28,15 @@ export interface ObservedMount {
   readonly hardened: boolean;
 }
 
+/** What the volume has under a disk's name. `failed`: the volume answered an error instead. */
+export type DiskSight =
+  | {
+      readonly state: 'absent' | 'regular' | 'link' | 'other';
+      /** Bytes; 0 unless regular. */
+      readonly size: number;
+    }
+  | { readonly state: 'failed'; readonly errno: string };
+
 /** Everything seen at one leaf at one moment. */
 export interface Observation {
   readonly leaf: Leaf;
@@ -41,6 +50,8 @@ export interface Observation {
    * from others, and this is why.
    */
   readonly judgement?: Judgement;
+  /** Present when a disk was asked for, and the server answered the probe that looked for it. */
+  readonly disk?: DiskSight;
 }
 
 /** A process that keeps a mount busy. */

@@ -2,6 +2,7 @@
 // the closing of the operation; before that commit nothing has been promised, after it nothing may be lost.
 
 import { FairleadError } from '../core/errors.js';
+import type { Observation } from '../core/observation.js';
 import { planConnect } from '../core/plan.js';
 import type { AttachmentRecord, Change } from '../core/records.js';
 import type { ConnectPlan, ConnectReply, ConnectRequest, RequestContext } from '../core/requests.js';
@@ -56,8 +57,8 @@ async function connectLocked(
     );
   }
   const inherited = !context.state.mounts.has(volume.leaf);
-  const ensured = await ensureUsable(context, volume, accessOf(request), deadline, exchange);
-  const diskState = disk === null ? null : await checkDisk(context, request, deadline);
+  const ensured = await ensureUsable(context, volume, { access: accessOf(request), disk }, deadline, exchange);
+  const diskState = disk === null ? null : checkDisk(request, ensured.observation);
   if (deadline.isOver() || exchange.isAnswered()) {
     throw new FairleadError('deadline-exceeded', 'The deadline passed, or the client went away. Try again.', {
       leaf: volume.leaf,
@@ -138,16 +139,17 @@ function accessOf(request: ConnectRequest): Access {
   return request.readOnly ? 'read-only' : 'read-write';
 }
 
-async function checkDisk(
-  context: Context,
-  { volume, disk }: ConnectRequest,
-  deadline: Deadline,
-): Promise<'present' | 'absent'> {
-  if (disk === null) return 'absent';
-  const { state } = await context.ports.broker.disk(volume, disk, deadline.remaining);
-  if (state === 'regular') return 'present';
-  if (state === 'absent') return 'absent';
-  const found = state === 'link' ? 'a symbolic link' : 'neither a file nor absent';
+function checkDisk({ volume }: ConnectRequest, { disk }: Observation): 'present' | 'absent' {
+  if (disk === undefined) {
+    throw new FairleadError('unavailable', 'The disk was not looked at. Try again.', { leaf: volume.leaf });
+  }
+  if (disk.state === 'failed') {
+    const message = `The volume answered ${disk.errno} for the disk. Look at the storage service.`;
+    throw new FairleadError('unhealthy', message, { leaf: volume.leaf });
+  }
+  if (disk.state === 'regular') return 'present';
+  if (disk.state === 'absent') return 'absent';
+  const found = disk.state === 'link' ? 'a symbolic link' : 'neither a file nor absent';
   throw new FairleadError(
     'foreign',
     `What lies in the volume under the disk's name is ${found}. A disk is a regular file.`,

@@ -1,6 +1,7 @@
 // What every part of the engine works with: the ports, the state, the locks, and the few things they all do.
 
 import { FairleadError } from '../core/errors.js';
+import type { DiskName } from '../core/names.js';
 import type { Holder, Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Access, Verdict } from '../core/verdict.js';
@@ -33,9 +34,14 @@ export class Context {
     this.state.apply(changes);
   }
 
-  /** Looks at a leaf, with a fresh probe where asked for, and remembers what was seen. */
-  async observe(volume: Volume, probe: Access | null, budgetMs: number): Promise<Observation> {
-    const observation = await this.ports.broker.observe(volume, { probe, budgetMs });
+  /** Looks at a leaf, with a fresh probe where asked for and at a disk with it, and remembers what was seen. */
+  async observe(
+    volume: Volume,
+    probe: Access | null,
+    budgetMs: number,
+    disk: DiskName | null = null,
+  ): Promise<Observation> {
+    const observation = await this.ports.broker.observe(volume, { probe, disk, budgetMs });
     this.note(observation);
     this.#noteStranger(volume, observation);
     return observation;

@@ -3,6 +3,7 @@
 
 import { errorFromBody, FairleadError } from '../core/errors.js';
 import { planConnect, topmost } from '../core/plan.js';
+import type { DiskName } from '../core/names.js';
 import type { Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Access } from '../core/verdict.js';
@@ -25,21 +26,28 @@ export interface Ensured {
   readonly foundMounted: boolean;
 }
 
+/** What is wanted of a volume. */
+export interface Want {
+  readonly access: Access;
+  /** A disk that the last observation is to tell of, or null. */
+  readonly disk: DiskName | null;
+}
+
 /**
- * Resolves with the volume mounted, hardened, probed and usable for `access`. Rejects with what stands in the way; an
+ * Resolves with the volume mounted, hardened, probed and usable as wanted. Rejects with what stands in the way; an
  * operation that was begun is then still open, and the caller decides what becomes of it. The caller holds the lock.
  */
 export async function ensureUsable(
   context: Context,
   volume: Volume,
-  access: Access,
+  { access, disk }: Want,
   deadline: Deadline,
   exchange: Pick<Exchange<unknown>, 'isAnswered' | 'failing'>,
 ): Promise<Ensured> {
   let changed = false;
   let foundMounted: boolean | null = null;
   for (let plans = 0; plans < MAX_PLANS; plans++) {
-    const observation = await context.observe(volume, access, deadline.remaining);
+    const observation = await context.observe(volume, access, deadline.remaining, disk);
     foundMounted ??= topmost(observation)?.recognised === true;
     const plan = planConnect(observation, access);
     if (plan.kind === 'refuse') throw plan.error;

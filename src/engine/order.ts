@@ -87,7 +87,8 @@ async function restore(context: Context, volume: Volume): Promise<void> {
   const readOnly = state.attachmentsOf(volume.leaf).every((attachment) => attachment.readOnly);
   const deadline = new Deadline(ports.clock, RESTORE_MS, stopping.signal);
   const nobody = { isAnswered: () => false, failing: () => undefined };
-  const { observation } = await ensureUsable(context, volume, readOnly ? 'read-only' : 'read-write', deadline, nobody);
+  const want = { access: readOnly ? 'read-only' : 'read-write', disk: null } as const;
+  const { observation } = await ensureUsable(context, volume, want, deadline, nobody);
   ports.reach('recover.verified');
   await context.commit([...mounted(context, volume), ...closing(context, volume)]);
   context.note(observation);

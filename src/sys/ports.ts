@@ -9,7 +9,7 @@ import type { Argument } from '../core/argv.js';
 import type { Clock } from '../core/clock.js';
 import type { Hardening } from '../core/hardening.js';
 import type { MountEntry } from '../core/mountinfo.js';
-import type { Holder, LeafState, UnitState } from '../core/observation.js';
+import type { DiskSight, Holder, LeafState, UnitState } from '../core/observation.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
 
 export type { Clock };
@@ -100,6 +100,8 @@ export type ProbeJob =
       readonly access: Access;
       /** Extended attribute to look for, or null. */
       readonly witness: string | null;
+      /** Names to be looked for as `disk` jobs do, once the server has answered. */
+      readonly disks: readonly string[];
     }
   | { readonly kind: 'unmount'; readonly base: string; readonly leaf: string; readonly mode: 'plain' | 'detach' }
   /**
@@ -131,7 +133,8 @@ export interface DirectoryIdentity {
 
 /** What a probe child answers. A job that hangs is never answered. */
 export type ProbeAnswer =
-  | { readonly kind: 'probe'; readonly facts: ProbeFacts }
+  /** `disks`: one for each name in its order; none where statfs failed. */
+  | { readonly kind: 'probe'; readonly facts: ProbeFacts; readonly disks: readonly DiskSight[] }
   /** `errno` null: done. EINVAL: not a mount point. EBUSY: busy. */
   | { readonly kind: 'unmount'; readonly errno: string | null }
   | { readonly kind: 'bind'; readonly end: BindEnd }

@@ -4,7 +4,8 @@
 import { constants, fstat, type Stats } from 'node:fs';
 import { access, lstat, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import type { ProbeFacts } from '../core/verdict.js';
+import type { DiskSight } from '../core/observation.js';
+import type { Access, ProbeFacts } from '../core/verdict.js';
 import { Binds } from './binds.js';
 import { openBase, singleName } from './directories.js';
 import { errnoOf } from './libc/errors.js';
@@ -56,7 +57,7 @@ async function answer(job: ProbeJob): Promise<ProbeAnswer> {
   try {
     switch (job.kind) {
       case 'probe':
-        return { kind: 'probe', facts: await probe(job) };
+        return await probe(job);
       case 'unmount':
         return await unmount(job);
       case 'bind': {
@@ -66,7 +67,7 @@ async function answer(job: ProbeJob): Promise<ProbeAnswer> {
       case 'identify':
         return { kind: 'identify', identity: await theBinds().identify(job.source) };
       case 'disk':
-        return await disk(job);
+        return { kind: 'disk', ...(await disk(job.path, job.name)) };
     }
   } catch (error) {
     const errno = errnoOf(error);
@@ -82,23 +83,44 @@ function theBinds(): Binds {
 
 type Job<Kind extends ProbeJob['kind']> = Extract<ProbeJob, { readonly kind: Kind }>;
 
-async function probe(job: Job<'probe'>): Promise<ProbeFacts> {
+async function probe(job: Job<'probe'>): Promise<ProbeAnswer> {
   const { path } = job;
   // Only statfs is the server's own word: attributes may come from the kernel's cache.
   const dead = await errnoFrom(statfs(path));
   if (dead !== null) {
-    return { statfs: { end: 'failed', errno: dead }, write: 'not-asked', search: 'not-asked', witness: 'not-asked' };
+    const facts = { statfs: { end: 'failed', errno: dead }, write: 'not-asked', search: 'not-asked' } as const;
+    return { kind: 'probe', facts: { ...facts, witness: 'not-asked' }, disks: [] };
   }
-  const root = await rootOf(path);
-  const denied = (errno: string | null): 'granted' | { readonly errno: string } =>
-    errno === null ? 'granted' : { errno };
-  return {
+  const facts: ProbeFacts = {
     statfs: { end: 'answered' },
-    ...root,
-    write: job.access === 'read-only' ? 'not-asked' : denied(await errnoFrom(access(path, constants.W_OK))),
-    search: denied(await errnoFrom(access(path, constants.X_OK))),
+    ...(await rootOf(path)),
+    ...(await rights(path, job.access)),
     witness: job.witness === null ? 'not-asked' : await witness(path, job.witness),
   };
+  const disks: DiskSight[] = [];
+  for (const name of job.disks) disks.push(await diskSight(path, name));
+  return { kind: 'probe', facts, disks };
+}
+
+/** Both rights in one call, since each call is a way to a thread and back; only a refusal asks for each by itself. */
+async function rights(path: string, wanted: Access): Promise<Pick<ProbeFacts, 'write' | 'search'>> {
+  const denied = (errno: string | null): 'granted' | { readonly errno: string } =>
+    errno === null ? 'granted' : { errno };
+  const search = async (): Promise<ProbeFacts['search']> => denied(await errnoFrom(access(path, constants.X_OK)));
+  if (wanted === 'read-only') return { write: 'not-asked', search: await search() };
+  const both = await errnoFrom(access(path, constants.W_OK | constants.X_OK));
+  if (both === null) return { write: 'granted', search: 'granted' };
+  return { write: denied(await errnoFrom(access(path, constants.W_OK))), search: await search() };
+}
+
+async function diskSight(path: string, name: string): Promise<DiskSight> {
+  try {
+    return await disk(path, name);
+  } catch (error) {
+    const errno = errnoOf(error);
+    if (errno === null) throw error;
+    return { state: 'failed', errno };
+  }
 }
 
 async function rootOf(path: string): Promise<Pick<ProbeFacts, 'root' | 'rootError'>> {
@@ -128,15 +150,15 @@ async function unmount(job: Job<'unmount'>): Promise<ProbeAnswer> {
   return { kind: 'unmount', errno: await errnoFrom(unmountBelow(base, singleName(job.leaf), job.mode)) };
 }
 
-async function disk(job: Job<'disk'>): Promise<ProbeAnswer> {
-  const name = singleName(job.name);
-  using volume = await openThroughServer(null, job.path, 'directory', 'anywhere');
+async function disk(path: string, text: string): Promise<Exclude<DiskSight, { readonly state: 'failed' }>> {
+  const name = singleName(text);
+  using volume = await openThroughServer(null, path, 'directory', 'anywhere');
   const opened = await openDisk(volume, name);
-  if (typeof opened === 'string') return { kind: 'disk', state: opened, size: 0 };
+  if (typeof opened === 'string') return { state: opened, size: 0 };
   using handle = opened;
   const facts = await statOf(handle.fd);
-  if (facts.isFile()) return { kind: 'disk', state: 'regular', size: facts.size };
-  return { kind: 'disk', state: facts.isSymbolicLink() ? 'link' : 'other', size: 0 };
+  if (facts.isFile()) return { state: 'regular', size: facts.size };
+  return { state: facts.isSymbolicLink() ? 'link' : 'other', size: 0 };
 }
 
 /** A handle on what the volume itself has under the name: what somebody has mounted over it is not part of it. */

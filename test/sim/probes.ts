@@ -3,6 +3,7 @@
 // server dies, answers or the host reboots, as the kernel has it.
 
 import type { BindEnd, ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
+import type { DiskSight } from '../../src/core/observation.js';
 import type { Access, ProbeFacts } from '../../src/core/verdict.js';
 import { HOST_DEV, type Kernel, type Mount } from './kernel.js';
 import type { Chance } from './prng.js';
@@ -126,9 +127,7 @@ export class Probes {
         return;
       }
       case 'probe': {
-        this.#ask(job.path, stuck, ended, (mount) =>
-          answer({ kind: 'probe', facts: this.#facts(mount, job.path, job.access, job.witness) }),
-        );
+        this.#ask(job.path, stuck, ended, (mount) => answer(this.#probed(mount, job)));
         return;
       }
       case 'disk':
@@ -205,6 +204,12 @@ export class Probes {
     wait();
   }
 
+  #probed(mount: Mount | undefined, job: Extract<ProbeJob, { readonly kind: 'probe' }>): ProbeAnswer {
+    const facts = this.#facts(mount, job.path, job.access, job.witness);
+    const disks = facts.statfs.end === 'answered' ? job.disks.map((name) => sightOf(diskOf(mount, name))) : [];
+    return { kind: 'probe', facts, disks };
+  }
+
   #facts(mount: Mount | undefined, path: string, access: Access, witness: string | null): ProbeFacts {
     if (mount === undefined && this.#tree.nodes.get(path)?.kind !== 'directory') {
       return {
@@ -242,6 +247,11 @@ export class Probes {
 interface Call {
   /** The caller was killed: its thread goes, unless its request was read and never answered. */
   release(): void;
+}
+
+function sightOf(answer: ProbeAnswer): DiskSight {
+  if (answer.kind === 'disk') return { state: answer.state, size: answer.size };
+  return { state: 'failed', errno: answer.kind === 'failed' ? answer.errno : 'EPROTO' };
 }
 
 function diskOf(mount: Mount | undefined, name: string): ProbeAnswer {

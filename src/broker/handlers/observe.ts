@@ -1,6 +1,8 @@
-// `observe`: the facts of one leaf, and what a fresh probe says of the volume that is mounted there.
+// `observe`: the facts of one leaf, and what a fresh probe says of the volume that is mounted there and of one disk in it.
 
 import { FairleadError } from '../../core/errors.js';
+import { type DiskName, parseDiskName } from '../../core/names.js';
+import type { DiskSight } from '../../core/observation.js';
 import type { Access, Judgement } from '../../core/verdict.js';
 import type { Context } from '../context.js';
 import { type Deadline, LATE, within } from '../../core/deadline.js';
@@ -18,7 +20,9 @@ export const observe: Handler<'observe'> = async ({ context, deadline }, request
   // Both may take a moment, and neither waits for the other. A failure is thrown when it is this one's turn.
   const asking = unitState(context, place.mountUnit, deadline);
   asking.catch(() => undefined);
-  const [sight, judgement] = await seeAndJudge(context, place, request.probe, deadline);
+  const name = request.disk === undefined ? null : parseDiskName(request.disk, 'disk');
+  if (name !== null) place.authorise();
+  const { sight, judgement, disk } = await seeAndJudge(context, place, request.probe, name, deadline);
   const unit = await asking;
   if (unit === null) throw late(place);
   return {
@@ -28,30 +32,41 @@ export const observe: Handler<'observe'> = async ({ context, deadline }, request
     mounts: describeMounts(sight.mounts, place.settings),
     unit,
     ...(judgement === null ? {} : { judgement }),
+    ...(disk === null ? {} : { disk }),
   };
 };
+
+interface Judged {
+  readonly sight: Sight;
+  readonly judgement: Judgement | null;
+  readonly disk: DiskSight | null;
+}
 
 async function seeAndJudge(
   context: Context,
   place: Place,
   access: Access | null,
+  name: DiskName | null,
   deadline: Deadline,
-): Promise<readonly [Sight, Judgement | null]> {
+): Promise<Judged> {
   for (let looks = 1; ; looks += 1) {
     const sight = await look(context, place, deadline);
     const { top, doubt } = sight;
+    const unprobed = (judgement: Judgement | null): Judged => ({ sight, judgement, disk: null });
     // Said even where nobody asked for a probe: what is seen is not certain.
-    if (doubt !== null) return [sight, doubt];
-    if (access === null) return [sight, null];
-    if (top === undefined) return [sight, { verdict: 'absent', reason: 'The volume is not mounted.', dead: false }];
+    if (doubt !== null) return unprobed(doubt);
+    if (access === null) return unprobed(null);
+    if (top === undefined) return unprobed({ verdict: 'absent', reason: 'The volume is not mounted.', dead: false });
     if (!top.recognised) {
       const reason = 'Another filesystem is mounted at the leaf of this volume.';
-      return [sight, { verdict: 'foreign', reason, dead: false }];
+      return unprobed({ verdict: 'foreign', reason, dead: false });
     }
-    const probing = context.prober.probe(place.target(top.entry.dev), access);
-    const facts = await within(context.machine.clock, probing, deadline.remaining);
-    if (facts === LATE) throw late(place);
-    if (stillOnTop(context, place, top)) return [sight, place.judge(facts, access)];
+    const probing = context.prober.probeWith(place.target(top.entry.dev), access, name);
+    const probed = await within(context.machine.clock, probing, deadline.remaining);
+    if (probed === LATE) throw late(place);
+    if (stillOnTop(context, place, top)) {
+      return { sight, judgement: place.judge(probed.facts, access), disk: probed.disk };
+    }
     if (looks === LOOKS) {
       throw new FairleadError('unavailable', 'The mount changes while it is looked at. Try again.', {
         leaf: place.volume.leaf,

@@ -47,7 +47,7 @@ async function ask(job: ProbeJob): Promise<ProbeAnswer> {
 const probe = (
   access: 'read-write' | 'read-only' = 'read-write',
   witness: string | null = null,
-): Promise<ProbeAnswer> => ask({ kind: 'probe', path: leaf, access, witness });
+): Promise<ProbeAnswer> => ask({ kind: 'probe', path: leaf, access, witness, disks: [] });
 const unmount = (mode: 'plain' | 'detach' = 'plain', name = LEAF): Promise<ProbeAnswer> =>
   ask({ kind: 'unmount', base: host.base, leaf: name, mode });
 const disk = (name: string): Promise<ProbeAnswer> => ask({ kind: 'disk', path: leaf, name });
@@ -67,7 +67,29 @@ describe('a probe', () => {
         search: 'granted',
         witness: 'absent',
       },
+      disks: [],
     });
+  });
+
+  it('looks for disks on its way, and answers each', async () => {
+    tmpfs(leaf);
+    writeFileSync(join(leaf, 'volume'), '0123456789');
+    symlinkSync('/etc/passwd', join(leaf, 'link'));
+    const disks = ['volume', 'absent', 'link'];
+    expect(await ask({ kind: 'probe', path: leaf, access: 'read-only', witness: null, disks })).toMatchObject({
+      facts: { statfs: { end: 'answered' } },
+      disks: [
+        { state: 'regular', size: 10 },
+        { state: 'absent', size: 0 },
+        { state: 'link', size: 0 },
+      ],
+    });
+  });
+
+  it('looks for no disk where the server is gone', async () => {
+    deadFuse(leaf);
+    const job = { kind: 'probe', path: leaf, access: 'read-only', witness: null, disks: ['volume'] } as const;
+    expect(await ask(job)).toMatchObject({ disks: [] });
   });
 
   it('tells the witness, and does not ask for what was not wanted', async () => {
@@ -114,7 +136,7 @@ describe('a probe', () => {
     mkdirSync(other);
     const end = hungFuse(other);
     for (let id = 1_000_000; id < 1_000_048; id += 1) {
-      child.post(id, { kind: 'probe', path: other, access: 'read-only', witness: null });
+      child.post(id, { kind: 'probe', path: other, access: 'read-only', witness: null, disks: [] });
     }
     tmpfs(leaf);
     const before = performance.now();

@@ -98,7 +98,7 @@ describe('directories', () => {
 });
 
 describe('probe children', () => {
-  const probe: ProbeJob = { kind: 'probe', path: POINT, access: 'read-write', witness: null };
+  const probe: ProbeJob = { kind: 'probe', path: POINT, access: 'read-write', witness: null, disks: [] };
 
   function child(
     host: Host,

@@ -224,9 +224,20 @@ describe('volumes are parsed again and placed by the broker alone', () => {
       peer.machine.mountsNow = [entry()];
       peer.say({ ...SOUND['disk'], name });
       expect(await peer.reply(2)).toMatchObject({ error: { code: 'invalid-argument', field: 'name' } });
+      peer.say({ ...SOUND['observe'], id: 3, probe: 'read-only', disk: name });
+      expect(await peer.reply(3)).toMatchObject({ error: { code: 'invalid-argument', field: 'disk' } });
       expect(peer.machine.effects).toEqual([]);
     },
   );
+
+  it('a disk is looked for only in a volume that is allowed', async () => {
+    const peer = await greeted();
+    peer.machine.mountsNow = [entry()];
+    peer.say({ ...SOUND['observe'], probe: 'read-only', disk: 'one' });
+    expect(await peer.reply(2)).toMatchObject({ ok: { disk: { state: 'regular', size: 4096 } } });
+    peer.say({ ...SOUND['observe'], id: 3, volume: 'local:///etc/ssh', probe: 'read-only', disk: 'one' });
+    expect(await peer.reply(3)).toMatchObject({ error: { code: 'permission-denied' } });
+  });
 
   it('the helper is started with exactly the arguments of the configuration', async () => {
     const peer = await greeted();

@@ -70,10 +70,10 @@ export function entry(over: Partial<MountEntry> = {}): MountEntry {
   };
 }
 
-export function healthy(): ProbeAnswer {
+export function healthy(): Extract<ProbeAnswer, { readonly kind: 'probe' }> {
   const root = { isDirectory: true, size: 0, dev: '0:1', mode: 0o755 };
   const facts = { statfs: { end: 'answered' }, root, write: 'granted', search: 'granted', witness: 'present' } as const;
-  return { kind: 'probe', facts };
+  return { kind: 'probe', facts, disks: [] };
 }
 
 export function failing(errno: string): ProbeAnswer {
@@ -83,7 +83,7 @@ export function failing(errno: string): ProbeAnswer {
     search: 'not-asked',
     witness: 'not-asked',
   } as const;
-  return { kind: 'probe', facts };
+  return { kind: 'probe', facts, disks: [] };
 }
 
 export class FakeChild implements ProbeChild {
@@ -215,7 +215,7 @@ export class FakeMachine implements Machine {
   #answered(job: ProbeJob): ProbeAnswer {
     switch (job.kind) {
       case 'probe':
-        return healthy();
+        return { ...healthy(), disks: job.disks.map(() => ({ state: 'regular', size: 4096 })) };
       case 'disk':
         return { kind: 'disk', state: 'regular', size: 4096 };
       case 'identify':

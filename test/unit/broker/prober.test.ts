@@ -39,6 +39,27 @@ describe('probes of one volume', () => {
     expect(posted(machine)).toBe(2);
   });
 
+  it('look for the disks of all who share them, and tell each of his own', async () => {
+    const { machine, prober } = world();
+    machine.answer = () => 'hang';
+    const first = prober.probe(target(), 'read-only');
+    const later = ['one', 'two', 'one', null].map((name) => prober.probeWith(target(), 'read-only', name));
+    const [child] = machine.children;
+    child?.reply(child.posted[0]?.id ?? 0, healthy());
+    await first;
+    await expect.poll(() => posted(machine)).toBe(2);
+    expect(child?.posted[1]?.job).toMatchObject({ disks: ['one', 'two'] });
+    const [one, two] = [{ state: 'regular', size: 7 } as const, { state: 'failed', errno: 'EIO' } as const];
+    child?.reply(child.posted[1]?.id ?? 0, { ...healthy(), disks: [one, two] });
+    expect((await Promise.all(later)).map(({ disk }) => disk)).toEqual([one, two, one, null]);
+  });
+
+  it('that come to no answer tell of no disk', async () => {
+    const { machine, prober } = world();
+    machine.answer = () => failing('ENOTCONN');
+    expect((await prober.probeWith(target(), 'read-only', 'one')).disk).toBeNull();
+  });
+
   it('that hang are answered hung, cost one thread, and free it when they are answered', async () => {
     const { machine, prober } = world();
     machine.answer = () => 'hang';
@@ -82,8 +103,8 @@ describe('probes of one volume', () => {
     machine.answer = () => {
       const asRoot = machine.children.length === 1;
       const answer = healthy();
-      if (asRoot || answer.kind !== 'probe') return answer;
-      return { kind: 'probe', facts: { ...answer.facts, write: { errno: 'EACCES' }, witness: 'absent' } };
+      if (asRoot) return answer;
+      return { ...answer, facts: { ...answer.facts, write: { errno: 'EACCES' }, witness: 'absent' } };
     };
     const facts = await prober.probe(target({ accessUid: 107, accessGid: 107 }), 'read-write');
     expect(facts).toMatchObject({ write: { errno: 'EACCES' }, search: 'granted', witness: 'present' });

@@ -266,7 +266,7 @@ export class Bench {
         return Promise.reject(new FairleadError('unavailable', 'There is no broker.'));
       });
     return {
-      observe: (volume, { probe }) => asked('observe', 'observe', () => this.#look(volume, probe)),
+      observe: (volume, { probe, disk = null }) => asked('observe', 'observe', () => this.#look(volume, probe, disk)),
       step: async (volume, kind) => {
         try {
           return await asked(`step ${kind}`, `step ${kind}`, () => this.#act(volume, kind));
@@ -289,7 +289,7 @@ export class Bench {
     };
   }
 
-  #look(volume: Pick<Volume, 'leaf'>, probe: Access | null): Observation {
+  #look(volume: Pick<Volume, 'leaf'>, probe: Access | null, disk: DiskName | null = null): Observation {
     const place = this.places.get(volume.leaf);
     const mounts = [...(place?.mounts ?? [])];
     return {
@@ -299,7 +299,7 @@ export class Bench {
       mounts,
       unit: 'idle',
       ...(probe !== null && place !== undefined && mounts.at(-1)?.recognised === true
-        ? { judgement: place.judgement }
+        ? { judgement: place.judgement, ...(disk === null ? {} : { disk: { state: place.disk, size: 0 } }) }
         : {}),
     };
   }
