@@ -67,7 +67,7 @@ async function find(ports: LibvirtDoorPorts, request: VmDetachRequest, deadline:
   const { choice } = request;
   const domain = await findDomain(ports, request, deadline);
   if (choice.by === 'target') {
-    if (typeof domain === 'string') throw noSuchDomain(request);
+    if (typeof domain === 'string') throw noSuchDomain(request, null);
     const { described, path, volume, disk } = diskAt(ports, domain, choice.target);
     return { uuid: domain.uuid, domain, volume, disk, path, described };
   }
@@ -78,7 +78,7 @@ async function find(ports: LibvirtDoorPorts, request: VmDetachRequest, deadline:
   return { uuid: domain.uuid, domain, volume, disk, path, described };
 }
 
-/** The domain, or its UUID alone when it is gone and the request says everything else. */
+/** The domain, or, when it is gone, its UUID alone if it was named by that. */
 async function findDomain(
   { hypervisor }: LibvirtDoorPorts,
   request: VmDetachRequest,
@@ -89,12 +89,12 @@ async function findDomain(
   } catch (error) {
     if (!(error instanceof FairleadError) || error.code !== 'not-found') throw error;
     const name: string = request.domain;
-    if (request.choice.by === 'disk' && isDomainUuid(name)) return name;
+    if (isDomainUuid(name)) return name;
     throw noSuchDomain(request, error);
   }
 }
 
-function noSuchDomain({ choice, domain }: VmDetachRequest, cause?: unknown): FairleadError {
+function noSuchDomain({ choice, domain }: VmDetachRequest, cause: FairleadError | null): FairleadError {
   const how = [
     ...(isDomainUuid(domain) ? [] : ['its UUID (fairlead ls shows it)']),
     ...(choice.by === 'disk' ? [] : ['URL and --disk']),
@@ -133,8 +133,8 @@ async function unplug(ports: LibvirtDoorPorts, found: Found, deadline: Deadline)
     return changed;
   } catch (error) {
     const code = error instanceof FairleadError ? error.code : null;
-    // The guest refused; or nothing was tried. Only a domain that is gone is worth another look.
-    if (code === 'busy' || (isRefusal(error) && code !== 'not-found')) throw error;
+    // Nothing was tried. Only a domain that is gone is worth another look.
+    if (isRefusal(error) && code !== 'not-found') throw error;
     const seen = await look(ports, uuid, deadline);
     if (seen === null) throw notKnown(error, KEPT);
     if (seen.seen === 'domain' && usesFile(seen.domain, path)) throw error;

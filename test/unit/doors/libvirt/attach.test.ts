@@ -216,6 +216,26 @@ describe('when the end of the plug is not known', () => {
     expect(bench.effects()).toEqual(['connect', 'plug vdb']);
     expect(attachments()).toBe(1);
   });
+  test('and the time is up first: whoever asked is told that it is not known; what is seen there later stays', async () => {
+    bench.once('plug', async (proceed) => {
+      await proceed();
+      await bench.clock.sleep(59_500);
+      throw error('deadline-exceeded');
+    });
+    const away = Array.from({ length: 4 }, () => fails('unavailable'));
+    bench.once(
+      'domain',
+      (go) => go(),
+      (go) => go(),
+      ...away,
+    );
+    const asked = await attach();
+    await bench.clock.pass(61_000);
+    expect(refused(asked, 'unavailable')).toContain('not known');
+    await bench.clock.pass(10_000);
+    expect(bench.effects()).toEqual(['connect', 'plug vdb']);
+    expect([attachments(), disks()]).toEqual([1, [pathOf(DISK)]]);
+  });
   test('it is looked for until somebody answers', async () => {
     bench.once('plug', loses('deadline-exceeded'));
     bench.once(
@@ -284,6 +304,20 @@ describe('time and clients', () => {
     open();
     await bench.clock.pass(1);
     expect(first.value?.target).toBe('vdc');
+  });
+  test('no target is chosen while another disk is on its way to one', async () => {
+    bench.files.add(pathOf('two'));
+    let open!: () => void;
+    const slow = new Promise<void>((resolve) => (open = resolve));
+    bench.once('plug', async (proceed) => {
+      await slow;
+      return await proceed();
+    });
+    const first = await attach();
+    const second = await attach({ disk: 'two' as DiskName });
+    open();
+    await bench.clock.pass(1);
+    expect([first.value?.target, second.value?.target]).toEqual(['vdb', 'vdc']);
   });
   test('who waits in vain for its turn has begun nothing', async () => {
     bench.once('connect', () => new Promise(() => undefined));

@@ -1,6 +1,7 @@
 // Detach: the guest lets go first, then the attachment ends; whoever else attached the disk is not robbed of it.
 
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { DiskName } from '../../../../src/core/names.js';
 import type { DomainName } from '../../../../src/core/domains.js';
 import type { VmDetachReply, VmDiskChoice } from '../../../../src/core/vm-requests.js';
 import {
@@ -86,6 +87,10 @@ describe.each(BOTH)('a disk named %s', (_, choice) => {
     expect(refused(asked, 'unavailable')).toContain('safe');
     expect(attachments()).toBe(1);
   });
+  test('ends its attachment when the guest has let go in the very moment in which it was said to be busy', async () => {
+    bench.once('unplug', loses('busy'));
+    expect((await detach(choice)).value).toMatchObject({ outcome: 'released', changed: true });
+  });
   test('keeps its attachment while another disk of the domain rests on it', async () => {
     bench.once('unplug', async (proceed) => {
       await proceed();
@@ -140,6 +145,7 @@ test('a target whose disk was changed while it was waited for is not touched', a
     (go) => {
       bench.domains = bench.domains.map((domain) => ({ ...domain, disks: [] }));
       bench.has({ path: pathOf('other') });
+      bench.attached(VM, 'other' as DiskName);
       return go();
     },
   );

@@ -65,6 +65,7 @@ describe('the list', () => {
     bench.has({});
     bench.has({ target: 'vda', path: '/var/lib/libvirt/images/root.img' });
     bench.has({ target: 'sda', path: null });
+    bench.has({ target: 'sdb', path: '/mnt/base/no-leaf/file' });
     bench.has({ target: 'vdd', path: `/mnt/local/${'0'.repeat(32)}/dir/file` });
     bench.has({ path: pathOf('theirs') }, 1);
     const ours = bench.attached(VM);
