@@ -46,8 +46,10 @@ async function takeFromGuest(call: Call, domain: DomainUuid, place: DiskPlace, d
   });
   if (gone === true) return;
   // libvirt was refused by QEMU, or refused itself: perhaps only because an earlier request is under way in the guest, which
-  // its words alone would tell. It was waited for; now its reason is the best that is known.
-  if (refused !== null && refused.code !== 'busy' && refused.code !== 'helper-failed') throw refused;
+  // its words alone would tell. It was waited for; now its reason is the best that is known. A call that was late is no reason: libvirt
+  // itself waits for the guest in it.
+  const noReason = ['busy', 'helper-failed', 'deadline-exceeded'];
+  if (refused !== null && !noReason.includes(refused.code)) throw refused;
   throw new FairleadError(
     'busy',
     `The guest did not release the disk at ${disk.target} in time; it is still attached. Unmount it inside the guest, then try again: the request stays with the guest until it is released or the guest restarts.`,
