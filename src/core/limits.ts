@@ -112,8 +112,10 @@ export const HOLDERS_BUDGET_MS = 3000;
 export const MAX_LIBVIRT_MESSAGE_BYTES = 8_388_608;
 /** Calls in flight on one connection to libvirt, which by its default reads no more than 5 (max_client_requests). */
 export const MAX_LIBVIRT_CALLS = 4;
-/** Connections to libvirt: one more is made when the others are busy with calls that take long, or that never end. */
-export const MAX_LIBVIRT_CONNECTIONS = 8;
+/** Connections to libvirt that only read: libvirt keeps threads for that, whatever hangs (prio_workers). */
+export const MAX_LIBVIRT_READ_CONNECTIONS = 2;
+/** Connections to libvirt that change domains. With their calls they leave some of libvirt's 20 threads (max_workers) to others. */
+export const MAX_LIBVIRT_ACT_CONNECTIONS = 3;
 /** Milliseconds that connecting to libvirt and being let in may take. */
 export const LIBVIRT_HELLO_MS = 5000;
 /** Domains that are read at the same time. */

@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { existsSync } from 'node:fs';
 import type { Clock } from '../../core/clock.js';
 import { FairleadError } from '../../core/errors.js';
-import { LIBVIRT_HELLO_MS, MAX_LIBVIRT_CONNECTIONS } from '../../core/limits.js';
+import { LIBVIRT_HELLO_MS } from '../../core/limits.js';
 import { LibvirtError } from './errors.js';
 import { type DeviceEvent, LIBVIRT_SOCKETS } from './libvirt.js';
 import { Link } from './link.js';
@@ -18,7 +18,10 @@ export interface ConnectionPorts {
   readonly uri: string;
   /** One attempt to reach libvirt's socket; rejects when nobody listens. */
   dial(): Promise<Socket>;
-  onEvent(event: DeviceEvent): void;
+  /** How many connections there may be at the same time. */
+  readonly maxConnections: number;
+  /** Told of devices; null: nobody wants to know. */
+  readonly onEvent: ((event: DeviceEvent) => void) | null;
 }
 
 /** The connections to one libvirt. */
@@ -44,7 +47,7 @@ export class Connections {
       const free = [...this.#links].find((link) => link.free);
       // Nothing may come between finding a place and taking it.
       if (free !== undefined) return free.call(name, args, until);
-      if (this.#links.size < MAX_LIBVIRT_CONNECTIONS) this.#opening ??= this.#open();
+      if (this.#links.size < this.#ports.maxConnections) this.#opening ??= this.#open();
       const failure = await this.#change(until);
       if (failure !== null) throw failure;
     }
@@ -79,18 +82,14 @@ export class Connections {
   }
 
   async #open(): Promise<FairleadError | null> {
-    const { clock } = this.#ports;
+    const { clock, uri, onEvent } = this.#ports;
     const until = clock.now() + LIBVIRT_HELLO_MS;
     let link: Link | null = null;
     try {
       const socket = await this.#ports.dial();
-      link = new Link(
-        socket,
-        clock,
-        (event) => this.#ports.onEvent(event),
-        () => this.#changed(link),
-      );
-      await enter(link, this.#ports.uri, until);
+      link = new Link(socket, clock, onEvent, () => this.#changed(link));
+      await enter(link, uri, until);
+      if (onEvent !== null) await listen(link, until);
       if (link.ended) return unanswered();
       if (this.#closed) link.leave();
       else this.#links.add(link);
@@ -130,7 +129,7 @@ export function dialLibvirt(socket: string): Promise<Socket> {
   });
 }
 
-/** Says who we are, which driver is wanted, and what we want to hear of. */
+/** Says who we are and which driver is wanted. */
 async function enter(link: Link, uri: string, until: number): Promise<void> {
   const { types } = await link.call('authList', null, until);
   if (types.includes(AUTH.polkit) && !types.includes(AUTH.none)) await link.call('authPolkit', null, until);
@@ -141,6 +140,10 @@ async function enter(link: Link, uri: string, until: number): Promise<void> {
     );
   }
   await link.call('connectOpen', { uri, flags: 0 }, until);
+}
+
+/** Says what we want to hear of. */
+async function listen(link: Link, until: number): Promise<void> {
   for (const { event } of Object.values(EVENTS)) {
     try {
       await link.call('connectDomainEventCallbackRegisterAny', { event, domain: null }, until);

@@ -11,7 +11,7 @@ import {
   type Survey,
 } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
-import { MAX_DOMAIN_READS } from '../../core/limits.js';
+import { MAX_DOMAIN_READS, MAX_LIBVIRT_ACT_CONNECTIONS, MAX_LIBVIRT_READ_CONNECTIONS } from '../../core/limits.js';
 import { Connections, type ConnectionPorts, dialLibvirt } from './connection.js';
 import { type DescribedDisk, type Description, type PoolVolume, readDescription } from './domain-xml.js';
 import { LibvirtError, VIR_ERR } from './errors.js';
@@ -25,8 +25,11 @@ export function openLibvirt(options: LibvirtOptions): Libvirt {
   return libvirtOver({ clock, uri, dial: () => dialLibvirt(socket) });
 }
 
+/** What is needed to reach libvirt. */
+type Dialled = Pick<ConnectionPorts, 'clock' | 'uri' | 'dial'>;
+
 /** libvirt over whatever is dialled. */
-export function libvirtOver(ports: Omit<ConnectionPorts, 'onEvent'>): Libvirt {
+export function libvirtOver(ports: Dialled): Libvirt {
   return new Domains(ports);
 }
 
@@ -44,17 +47,26 @@ interface Read {
 
 class Domains implements Libvirt {
   readonly #clock: Clock;
-  readonly #connections: Connections;
+  /** What only reads has connections of its own, so that no guest which hangs can keep a survey from being made. */
+  readonly #reads: Connections;
+  readonly #acts: Connections;
   readonly #listeners = new Set<(event: DeviceEvent) => void>();
 
-  constructor({ clock, uri, dial }: Omit<ConnectionPorts, 'onEvent'>) {
+  constructor({ clock, uri, dial }: Dialled) {
     this.#clock = clock;
-    this.#connections = new Connections({ clock, uri, dial, onEvent: (event) => this.#tell(event) });
+    this.#reads = new Connections({
+      clock,
+      uri,
+      dial,
+      maxConnections: MAX_LIBVIRT_READ_CONNECTIONS,
+      onEvent: (event) => this.#tell(event),
+    });
+    this.#acts = new Connections({ clock, uri, dial, maxConnections: MAX_LIBVIRT_ACT_CONNECTIONS, onEvent: null });
   }
 
   async survey(budgetMs: number): Promise<Survey> {
     const until = this.#clock.now() + budgetMs;
-    const listed = await this.#connections.call('connectListAllDomains', { needResults: 1, flags: 0 }, until);
+    const listed = await this.#reads.call('connectListAllDomains', { needResults: 1, flags: 0 }, until);
     const waiting = [...listed.domains];
     const domains: Domain[] = [];
     let complete = listed.count === listed.domains.length;
@@ -81,23 +93,23 @@ class Domains implements Libvirt {
 
   async attachDevice(domain: DomainUuid, xml: string, scope: DeviceScope, budgetMs: number): Promise<void> {
     const until = this.#clock.now() + budgetMs;
-    await this.#connections.call('domainAttachDeviceFlags', { domain: wire(domain), xml, flags: SCOPES[scope] }, until);
+    await this.#acts.call('domainAttachDeviceFlags', { domain: wire(domain), xml, flags: SCOPES[scope] }, until);
   }
 
   async detachDevice(domain: DomainUuid, xml: string, scope: DeviceScope, budgetMs: number): Promise<void> {
     const until = this.#clock.now() + budgetMs;
-    await this.#connections.call('domainDetachDeviceFlags', { domain: wire(domain), xml, flags: SCOPES[scope] }, until);
+    await this.#acts.call('domainDetachDeviceFlags', { domain: wire(domain), xml, flags: SCOPES[scope] }, until);
   }
 
   async blockResize(domain: DomainUuid, target: string, bytes: number, budgetMs: number): Promise<void> {
     const until = this.#clock.now() + budgetMs;
     const args = { domain: wire(domain), disk: target, size: bytes, flags: RESIZE_BYTES };
-    await this.#connections.call('domainBlockResize', args, until);
+    await this.#acts.call('domainBlockResize', args, until);
   }
 
   async blockInfo(domain: DomainUuid, target: string, budgetMs: number): Promise<BlockInfo> {
     const until = this.#clock.now() + budgetMs;
-    return this.#connections.call('domainGetBlockInfo', { domain: wire(domain), path: target, flags: 0 }, until);
+    return this.#acts.call('domainGetBlockInfo', { domain: wire(domain), path: target, flags: 0 }, until);
   }
 
   onDevice(listener: (event: DeviceEvent) => void): () => void {
@@ -108,7 +120,8 @@ class Domains implements Libvirt {
   }
 
   close(): void {
-    this.#connections.close();
+    this.#reads.close();
+    this.#acts.close();
   }
 
   #tell(event: DeviceEvent): void {
@@ -119,13 +132,13 @@ class Domains implements Libvirt {
     const text: string = name;
     if (isDomainUuid(text)) {
       try {
-        return (await this.#connections.call('domainLookupByUuid', { uuid: uuidBytes(text) }, until)).domain;
+        return (await this.#reads.call('domainLookupByUuid', { uuid: uuidBytes(text) }, until)).domain;
       } catch (error) {
         // A domain may have another's UUID for a name.
         if (codeOf(error) !== VIR_ERR.noDomain) throw error;
       }
     }
-    return (await this.#connections.call('domainLookupByName', { name }, until)).domain;
+    return (await this.#reads.call('domainLookupByName', { name }, until)).domain;
   }
 
   /**
@@ -133,7 +146,7 @@ class Domains implements Libvirt {
    * stopped one that was put to sleep (virsh managedsave) wakes up with the devices that it had then.
    */
   async #read(domain: WireDomain, until: number): Promise<Read> {
-    const now = readDescription((await this.#connections.call('domainGetXmlDesc', { domain, flags: 0 }, until)).xml);
+    const now = readDescription((await this.#reads.call('domainGetXmlDesc', { domain, flags: 0 }, until)).xml);
     const next = now.running ? await this.#nextStart(domain, until) : [now, ...(await this.#asleep(domain, until))];
     const live = now.running ? [now] : [];
     const all = [...live, ...next];
@@ -154,17 +167,17 @@ class Domains implements Libvirt {
   }
 
   async #nextStart(domain: WireDomain, until: number): Promise<readonly Description[]> {
-    const { persistent } = await this.#connections.call('domainIsPersistent', { domain }, until);
+    const { persistent } = await this.#reads.call('domainIsPersistent', { domain }, until);
     if (persistent === 0) return [];
-    const { xml } = await this.#connections.call('domainGetXmlDesc', { domain, flags: XML_INACTIVE }, until);
+    const { xml } = await this.#reads.call('domainGetXmlDesc', { domain, flags: XML_INACTIVE }, until);
     return [readDescription(xml)];
   }
 
   async #asleep(domain: WireDomain, until: number): Promise<readonly Description[]> {
     try {
-      const { has } = await this.#connections.call('domainHasManagedSaveImage', { domain, flags: 0 }, until);
+      const { has } = await this.#reads.call('domainHasManagedSaveImage', { domain, flags: 0 }, until);
       if (has === 0) return [];
-      const { xml } = await this.#connections.call('domainManagedSaveGetXmlDesc', { domain, flags: 0 }, until);
+      const { xml } = await this.#reads.call('domainManagedSaveGetXmlDesc', { domain, flags: 0 }, until);
       return [readDescription(xml)];
     } catch (error) {
       // A driver that cannot put domains to sleep.
@@ -182,9 +195,9 @@ class Domains implements Libvirt {
     let complete = true;
     for (const { pool: poolName, volume: name } of volumes) {
       try {
-        const { pool } = await this.#connections.call('storagePoolLookupByName', { name: poolName }, until);
-        const { volume } = await this.#connections.call('storageVolLookupByName', { pool, name }, until);
-        paths.push((await this.#connections.call('storageVolGetPath', { volume }, until)).path);
+        const { pool } = await this.#reads.call('storagePoolLookupByName', { name: poolName }, until);
+        const { volume } = await this.#reads.call('storageVolLookupByName', { pool, name }, until);
+        paths.push((await this.#reads.call('storageVolGetPath', { volume }, until)).path);
       } catch (error) {
         if (codeOf(error) === null) throw error;
         complete = false;

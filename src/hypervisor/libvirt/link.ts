@@ -42,7 +42,7 @@ export class Link {
   readonly #decoder = new PacketDecoder();
   /** Every call that libvirt owes a reply for. */
   readonly #waiting = new Map<number, Waiting>();
-  readonly #onEvent: (event: DeviceEvent) => void;
+  readonly #onEvent: ((event: DeviceEvent) => void) | null;
   readonly #onChange: () => void;
   #next = 1;
   #open = true;
@@ -50,7 +50,7 @@ export class Link {
   #retired = false;
 
   /** `onChange` is called when there is place for a call again, and when the connection has ended. */
-  constructor(socket: Socket, clock: Clock, onEvent: (event: DeviceEvent) => void, onChange: () => void) {
+  constructor(socket: Socket, clock: Clock, onEvent: ((event: DeviceEvent) => void) | null, onChange: () => void) {
     this.#socket = socket;
     this.#clock = clock;
     this.#onEvent = onEvent;
@@ -180,7 +180,7 @@ export class Link {
       if (EVENTS[what].number !== procedure) continue;
       try {
         const { domain, alias } = decode(EVENTS[what].message, payload);
-        this.#onEvent({ domain: uuidText(domain.uuid), alias, what });
+        this.#onEvent?.({ domain: uuidText(domain.uuid), alias, what });
       } catch (error) {
         if (!(error instanceof XdrError)) throw error;
         return false;

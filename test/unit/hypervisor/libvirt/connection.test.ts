@@ -37,6 +37,7 @@ async function bench(script: Script): Promise<Bench> {
     clock: systemClock,
     uri: 'qemu:///system',
     dial: server.dial,
+    maxConnections: 8,
     onEvent: (event) => events.push(event),
   });
   open.push({
@@ -274,6 +275,7 @@ describe('being let in', () => {
       clock: systemClock,
       uri: 'qemu:///system',
       dial: () => (there ? server.dial() : Promise.reject(new Error('nobody listens'))),
+      maxConnections: 8,
       onEvent: () => undefined,
     });
     const ask = (): Promise<unknown> => patient.call('domainLookupByName', { name: 'one' }, systemClock.now() + 5000);
