@@ -172,8 +172,18 @@ async function plugInTurn(attach: Attach, { path }: ConnectReply): Promise<End> 
       return { end: 'done', domain: now, target, changed: before === undefined };
     }
     // Taken away even if it is not seen: libvirt may be about to do yet what it was asked, and does one thing after the other.
-    return { end: 'failed', error, undo };
+    return { end: 'failed', error: notGiven(error), undo };
   }
+}
+
+/** What is known once somebody has looked: an error that says that nobody knows would be wrong by now. */
+function notGiven(error: unknown): unknown {
+  if (!(error instanceof FairleadError)) return error;
+  const { code } = error;
+  if (code !== 'deadline-exceeded' && code !== 'unavailable') return error;
+  return new FairleadError(code, 'libvirt did not give the domain the disk in time, or stopped answering. Try again.', {
+    cause: error,
+  });
 }
 
 function isAsWanted(disk: DomainDisk, target: string, { running }: Domain, request: VmAttachRequest): boolean {

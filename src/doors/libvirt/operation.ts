@@ -120,10 +120,11 @@ export function nameOf(uuid: DomainUuid): DomainName {
 /** The same failure with one more sentence. Failures that are not ours pass unchanged. */
 export function withSentence(error: unknown, sentence: string): unknown {
   if (!(error instanceof FairleadError)) return error;
-  const { code, message, field, leaf } = error;
+  const { code, message, field, leaf, helperOutput } = error;
   return new FairleadError(code, `${message} ${sentence}`, {
     ...(field === undefined ? {} : { field }),
     ...(leaf === undefined ? {} : { leaf }),
+    ...(helperOutput === undefined ? {} : { helperOutput }),
     cause: error,
   });
 }
