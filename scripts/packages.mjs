@@ -3,6 +3,7 @@
 
 import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { fetchGuestKernel } from './guest-kernel.mjs';
+import { installNewerNova } from './newer-nova.mjs';
 import { run } from './stages.mjs';
 
 /** A file of each package tells whether it is there. */
@@ -17,6 +18,7 @@ const WANTED = {
   'libxml2-utils': '/usr/bin/xmllint',
   'busybox-static': '/bin/busybox',
   'python3-nova': '/usr/lib/python3/dist-packages/nova/version.py',
+  'python3-venv': '/usr/share/doc/python3-venv',
 };
 
 /** Debian's rule for daemons of packages (invoke-rc.d(8)): a program that says with status 101 that none may be touched. */
@@ -31,8 +33,8 @@ export async function installOnly(...names) {
 /** Sees to it that everything wanted is there. Resolves with why it is not, or with null. */
 export async function installPackages() {
   const lacking = await installOnly(...Object.keys(WANTED));
-  const kernel = await fetchGuestKernel();
-  return lacking === null || kernel === null ? (lacking ?? kernel) : `${lacking}\n       ${kernel}`;
+  const lacked = [lacking, await fetchGuestKernel(), await installNewerNova()].filter((why) => why !== null);
+  return lacked.length === 0 ? null : lacked.join('\n       ');
 }
 
 async function install(missing) {

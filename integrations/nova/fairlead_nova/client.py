@@ -24,6 +24,8 @@ PAUSE_LAST = 5.0
 STORAGE_PATIENCE = 30.0
 #: Seconds that an answer gets for its way back, so that the agent's own word comes before ours.
 RETURN_TIME = 2.0
+#: Questions that may take long, and bring the time they have.
+_TAKE_DEADLINE = frozenset(("/v1/nova/connect", "/v1/nova/disconnect"))
 #: Bytes of an answer.
 MAX_ANSWER = 1024 * 1024
 
@@ -63,16 +65,20 @@ class Agent:
         begun = time.monotonic()
         end = begun + timeout
         pause = PAUSE_FIRST
+        known = None
         while True:
             try:
                 return self._attempt(route, body, end)
             except AgentError as error:
+                # The last attempt has little time; what an earlier one was told says more than that it ran out.
+                if error.code != "deadline-exceeded" or known is None or known.code == "unavailable":
+                    known = error
                 if not error.retryable:
-                    raise
+                    raise known from None
                 wait = pause * random.uniform(0.5, 1.5)
                 last = min(end, begun + STORAGE_PATIENCE) if error.code in _STORAGE else end
                 if time.monotonic() + wait >= last:
-                    raise
+                    raise known from None
             time.sleep(wait)
             pause = min(pause * 2, PAUSE_LAST)
 
@@ -123,8 +129,9 @@ class Agent:
 
 
 def _request(route, body, left):
-    milliseconds = max(1, int(max(left - RETURN_TIME, left / 2) * 1000))
-    content = json.dumps({**body, "timeoutMs": milliseconds}).encode("ascii")
+    if route in _TAKE_DEADLINE:
+        body = {**body, "timeoutMs": max(1, int(max(left - RETURN_TIME, left / 2) * 1000))}
+    content = json.dumps(body).encode("ascii")
     head = (
         f"POST {route} HTTP/1.1\r\nHost: fairlead\r\nConnection: close\r\nAccept: application/json\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"

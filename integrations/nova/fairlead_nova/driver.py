@@ -87,24 +87,28 @@ class FairleadQuobyteVolumeDriver(fs.LibvirtMountedFileSystemVolumeDriver):
     def get_config(self, connection_info, disk_info):
         """Nova's own description of the disk, with file, format, cache and io as Fairlead says them."""
         conf = super().get_config(connection_info, disk_info)
-        told = record.told_of_disk(disk_info)
+        more = {"diskInfo": record.told_of_disk(disk_info)}
+        # Newer Nova's name for it comes first; older Nova has only the other.
+        encryption = getattr(conf, "volume_encryption", None) or getattr(conf, "encryption", None)
+        if encryption is not None:
+            more["secret"] = encryption.secret.uuid
         try:
-            answer = _ask("disk-config", connection_info, CONF.fairlead.request_timeout, diskInfo=told)
+            answer = _ask("disk-config", connection_info, CONF.fairlead.request_timeout, **more)
         except AgentError as error:
             raise errors.nova_exception(error) from error
         conf.source_protocol = "quobyte"
         conf.source_type = "file"
         conf.source_path = answer["path"]
-        conf.driver_format = answer["driverFormat"]
-        conf.driver_cache = answer["driverCache"]
-        conf.driver_io = answer["driverIo"]
+        conf.driver_format = answer["driver"]["type"]
+        conf.driver_cache = answer["driver"]["cache"]
+        conf.driver_io = answer["driver"]["io"]
         return conf
 
     def extend_volume(self, connection_info, instance, requested_size):
-        """Sees to it that the disk has this size, in bytes, and returns the size that it has."""
+        """Returns the size, in bytes, to which Nova is to have QEMU bring the disk, which alone may touch what a guest has open."""
         try:
             answer = _ask(
-                "extend", connection_info, CONF.fairlead.extend_timeout, instance, bytes=requested_size
+                "extend", connection_info, CONF.fairlead.request_timeout, instance, bytes=requested_size
             )
         except AgentError as error:
             raise errors.extend_exception(error, block_device.get_volume_id(connection_info)) from error

@@ -36,4 +36,4 @@ def told_of_disk(disk_info):
 
 
 def _chosen(record, keys):
-    return {key: record[key] for key in keys if key in record}
+    return {key: record[key] for key in keys if record.get(key) is not None}

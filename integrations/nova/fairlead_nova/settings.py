@@ -29,18 +29,11 @@ OPTIONS = [
         help="Seconds in which a volume must be disconnected, waiting for an agent that is being restarted included.",
     ),
     cfg.IntOpt(
-        "extend_timeout",
-        default=120,
-        min=1,
-        max=3600,
-        help="Seconds in which a volume must be extended.",
-    ),
-    cfg.IntOpt(
         "request_timeout",
         default=30,
         min=1,
         max=3600,
-        help="Seconds in which anything else must be answered: the description of a disk.",
+        help="Seconds in which anything else must be answered: the description of a disk, and whether it may be extended.",
     ),
 ]
 

@@ -45,7 +45,9 @@ class Answers(unittest.TestCase):
         with scripted.Scripted(GOOD) as server:
             ask(server, 10)
             ask(server, 1)
-        long, short = (body["timeoutMs"] for _, body in server.requests)
+            Agent(server.path).ask("/v1/nova/extend", {}, 1)
+        long, short, none = (body.get("timeoutMs") for _, body in server.requests)
+        self.assertIsNone(none)
         self.assertTrue(7_500 <= long <= 8_000, long)
         self.assertTrue(400 <= short <= 500, short)
 
@@ -158,6 +160,14 @@ class Deadlines(unittest.TestCase):
                     ask(server, 1)
                 self.assertEqual(caught.exception.code, "deadline-exceeded")
             self.assertTrue(0.9 < took.seconds < 1.5, took.seconds)
+
+    def test_with_what_was_known_before_the_time_was_up(self):
+        late = scripted.refusal(504, "deadline-exceeded", True)
+        for name, act in (("silent", scripted.silent), ("late", late)):
+            with self.subTest(name), scripted.Scripted(scripted.refusal(502, "helper-failed", True), act) as server:
+                with self.assertRaises(AgentError) as caught:
+                    ask(server, 1)
+            self.assertEqual(caught.exception.code, "helper-failed")
 
     def test_with_nobody_there(self):
         server = scripted.Scripted(GOOD)

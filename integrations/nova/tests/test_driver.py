@@ -23,7 +23,7 @@ from . import scripted
 
 INSTANCE = types.SimpleNamespace(uuid="7c9e6679-7425-40de-944b-e07fc1f90ae7", name="instance-1")
 DISK_INFO = {"type": "disk", "dev": "vdb", "bus": "virtio", "boot_index": None}
-CONFIG = {"path": "/base/leaf/disk", "driverFormat": "raw", "driverCache": "none", "driverIo": "native", "xml": "<disk/>"}
+CONFIG = {"path": "/base/leaf/disk", "driver": {"type": "raw", "cache": "none", "io": "native"}}
 
 
 class Frozen(dict):
@@ -65,7 +65,7 @@ class DriverCase(unittest.TestCase):
 
     def driver(self, server=None, timeout=2):
         conf = nova.conf.CONF
-        for option in ("connect_timeout", "disconnect_timeout", "extend_timeout", "request_timeout"):
+        for option in ("connect_timeout", "disconnect_timeout", "request_timeout"):
             conf.set_override(option, timeout, group="fairlead")
         conf.set_override("socket", server.path if server else "/nowhere", group="fairlead")
         return self.libvirt._get_volume_driver(record())
@@ -225,8 +225,9 @@ class Description(DriverCase):
         nova.conf.CONF.set_override("quobyte_mount_point_base", base, group="libvirt")
         self.addCleanup(nova.conf.CONF.clear_override, "quobyte_mount_point_base", group="libvirt")
         own = quobyte.LibvirtQuobyteVolumeDriver(self.libvirt._host)
-        answer = {**CONFIG, "path": own._get_device_path(info), "driverFormat": info["data"]["format"]}
+        answer = {**CONFIG, "path": own._get_device_path(info), "driver": {**CONFIG["driver"], "type": info["data"]["format"]}}
         with scripted.Scripted(scripted.answer(200, answer)) as server:
+            self.requests = server.requests
             return self.xml(self.driver(server), info, disk_info), self.xml(own, info, disk_info)
 
     def test_is_novas(self):
@@ -243,9 +244,10 @@ class Description(DriverCase):
         ours, novas = self.both(record(encrypted=True), DISK_INFO)
         self.assertEqual(ours, novas)
         self.assertIn(secret, ours)
+        self.assertEqual(self.requests[0][1]["secret"], secret)
 
     def test_takes_cache_and_io_from_the_agent(self):
-        with scripted.Scripted(scripted.answer(200, {**CONFIG, "driverCache": "writeback", "driverIo": "threads"})) as server:
+        with scripted.Scripted(scripted.answer(200, {**CONFIG, "driver": {"type": "raw", "cache": "writeback", "io": "threads"}})) as server:
             xml = self.xml(self.driver(server), record(), DISK_INFO)
         self.assertIn('cache="writeback" io="threads"', xml)
 
