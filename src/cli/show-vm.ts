@@ -45,12 +45,14 @@ export function showExtend(reply: unknown): string {
     ['path', path],
     ['size', showSize(bytes)],
     ['changed', changed ? 'yes' : 'no, it had that size'],
-    [
-      'by',
-      by === 'hypervisor' ? 'QEMU: the guest can see it now' : 'qemu-img: the guest will see it at its next start',
-    ],
+    ...(changed ? [['by', BY[by]]] : []),
   ]);
 }
+
+const BY = {
+  hypervisor: 'QEMU: the guest can see it now',
+  image: 'qemu-img: the guest will see it at its next start',
+} as const;
 
 /** Of `vm ls`. */
 export function showVmDisks(reply: unknown): string {

@@ -5,6 +5,7 @@
 import { Deadline } from '../../core/deadline.js';
 import type { Domain, DomainDisk, DomainUuid } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
+import { diskPathOf } from '../../core/paths.js';
 import type { ConnectReply, RequestContext } from '../../core/requests.js';
 import { refusal } from '../../core/text.js';
 import type { VmAttachReply, VmAttachRequest } from '../../core/vm-requests.js';
@@ -59,6 +60,7 @@ export async function attach(
     const domain = await ports.hypervisor.domain(request.domain, deadline.remaining);
     const { uuid } = domain;
     checkScope(domain, request);
+    checkFree(domain, request, ports);
     const key = diskTurn(uuid, request.volume.leaf, request.disk);
     return await turns.take(key, deadline, context.signal, async () => {
       if (context.signal.aborted) throw tooLate();
@@ -68,12 +70,9 @@ export async function attach(
 }
 
 async function attachInTurn(attach: Attach): Promise<VmAttachReply> {
-  const { ports, request, uuid, deadline } = attach;
-  const { volume, disk, access } = request;
-  const connected = await ports.engine.connect(
-    { volume, disk, consumer: consumerOf(uuid), readOnly: access === 'read-only' },
-    unhurried(stepTime(deadline)),
-  );
+  const { request, uuid } = attach;
+  const { volume } = request;
+  const connected = await connect(attach);
   let created = false;
   let end: End;
   try {
@@ -97,13 +96,40 @@ async function attachInTurn(attach: Attach): Promise<VmAttachReply> {
   };
 }
 
+async function connect({ ports, request, uuid, deadline }: Attach): Promise<ConnectReply> {
+  const { volume, disk, access } = request;
+  try {
+    return await ports.engine.connect(
+      { volume, disk, consumer: consumerOf(uuid), readOnly: access === 'read-only' },
+      unhurried(stepTime(deadline)),
+    );
+  } catch (error) {
+    if (!(error instanceof FairleadError) || error.code !== 'conflict' || error.field !== 'readOnly') throw error;
+    const now = access === 'read-only' ? 'read-write' : 'read-only';
+    throw new FairleadError(
+      'conflict',
+      `This disk is attached to this domain already, ${now}. Take it away first with fairlead vm detach, or ask for the same.`,
+      { field: 'readOnly', leaf: volume.leaf, cause: error },
+    );
+  }
+}
+
 /** A stopped domain has no hot-plug: only its next start can be told. */
 function checkScope({ running }: Domain, { scope }: VmAttachRequest): void {
   if (running || scope === 'both') return;
   throw refusal(
     'persistent',
-    'must be given for this domain: it is not running, so the disk can only be for its next start',
+    'must be given (--persistent): the domain is not running, so the disk can only be for its next start',
   );
+}
+
+/** Early, so that no image is made in vain; the hypervisor process looks again. */
+function checkFree({ disks }: Domain, { target, volume, disk }: VmAttachRequest, { volumes }: LibvirtDoorPorts): void {
+  const path = diskPathOf(volumes.mountBaseOf(volume), volume.leaf, disk);
+  if (target === null || !disks.some((one) => one.target === target && one.path !== path)) return;
+  throw new FairleadError('conflict', `The domain has another disk at ${target}. Choose another target.`, {
+    field: 'target',
+  });
 }
 
 /** What Nova attached, Nova keeps account of. */

@@ -68,6 +68,7 @@ async function find(ports: LibvirtDoorPorts, request: VmDetachRequest, deadline:
   const domain = await findDomain(ports, request, deadline);
   if (choice.by === 'target') {
     if (typeof domain === 'string') throw noSuchDomain(request, null);
+    if (!domain.disks.some(({ target }) => target === choice.target)) throw noSuchTarget();
     const { described, path, volume, disk } = diskAt(ports, domain, choice.target);
     return { uuid: domain.uuid, domain, volume, disk, path, described };
   }
@@ -103,6 +104,14 @@ function noSuchDomain({ choice, domain }: VmDetachRequest, cause: FairleadError 
     'not-found',
     `There is no such domain. To end what is left of one that is gone, name it by ${how}.`,
     { field: 'domain', cause },
+  );
+}
+
+function noSuchTarget(): FairleadError {
+  return new FairleadError(
+    'not-found',
+    'The domain has no disk at this target; fairlead vm ls shows those it has. If the guest has let go of it already, name it by URL and --disk: that ends what is left.',
+    { field: 'target' },
   );
 }
 

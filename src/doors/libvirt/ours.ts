@@ -69,11 +69,9 @@ export function diskAt(
   const found = domain.disks.filter((disk) => disk.target === target);
   const described = found.find((disk) => disk.live) ?? found[0];
   if (described === undefined) {
-    throw new FairleadError(
-      'not-found',
-      'The domain has no disk at this target; fairlead vm ls shows those it has. If the guest has let go of it already, name the disk by URL and --disk instead: that ends what is left of it.',
-      { field: 'target' },
-    );
+    throw new FairleadError('not-found', 'The domain has no disk at this target; fairlead vm ls shows those it has.', {
+      field: 'target',
+    });
   }
   const { path } = described;
   const place = path === null ? null : placeOf(path, settings.mountBases);

@@ -3,7 +3,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { DiskName } from '../../../../src/core/names.js';
 import type { VmAttachReply, VmAttachRequest } from '../../../../src/core/vm-requests.js';
-import type { ErrorCode } from '../../../../src/core/errors.js';
+import { FairleadError, type ErrorCode } from '../../../../src/core/errors.js';
 import { Bench, DISK, error, fails, loses, NOVA, pathOf, refused, VM, VOLUME, type Watched } from './bench.js';
 
 let bench: Bench;
@@ -66,6 +66,19 @@ describe('what is refused before anything is done', () => {
   test('a target of another bus', async () => {
     expect(refused(await attach({ target: 'sdb' }), 'invalid-argument')).toContain('vdb');
     expect(bench.events).toEqual([]);
+  });
+  test('a target that another disk has', async () => {
+    bench.has({ target: 'vdc', path: pathOf('other') });
+    expect(refused(await attach({ target: 'vdc' }), 'conflict')).toContain('another disk at vdc');
+    expect(bench.effects()).toEqual([]);
+    expect((await attach({ target: 'vdb' })).state).toBe('kept');
+    expect((await attach({ target: 'vdb' })).value).toMatchObject({ changed: false });
+  });
+  test('a disk that the domain has with another access', async () => {
+    bench.once('connect', () => {
+      throw new FairleadError('conflict', 'This consumer …', { field: 'readOnly' });
+    });
+    expect(refused(await attach({ access: 'read-only' }), 'conflict')).toContain('already, read-write');
   });
   test('a domain that does not exist, or cannot be asked for', async () => {
     bench.once('domain', fails('not-found'), fails('unavailable'));
