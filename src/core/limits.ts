@@ -112,14 +112,17 @@ export const HOLDERS_BUDGET_MS = 3000;
 export const MAX_LIBVIRT_MESSAGE_BYTES = 8_388_608;
 /** Calls in flight on one connection to libvirt, which by its default reads no more than 5 (max_client_requests). */
 export const MAX_LIBVIRT_CALLS = 4;
-/** Connections to libvirt that only read: libvirt keeps threads for that, whatever hangs (prio_workers). */
-export const MAX_LIBVIRT_READ_CONNECTIONS = 2;
-/** Connections to libvirt that change domains. With their calls they leave some of libvirt's 20 threads (max_workers) to others. */
-export const MAX_LIBVIRT_ACT_CONNECTIONS = 3;
+/**
+ * Connections to libvirt that only read. With their calls they take fewer than the 5 threads that libvirtd begins with (min_workers): a
+ * burst that takes all of them can keep it from starting more.
+ */
+export const MAX_LIBVIRT_READ_CONNECTIONS = 1;
+/** Connections to libvirt that change domains: with their calls they leave most of libvirt's 20 threads (max_workers) to others. */
+export const MAX_LIBVIRT_ACT_CONNECTIONS = 2;
 /** Milliseconds that connecting to libvirt and being let in may take. */
 export const LIBVIRT_HELLO_MS = 5000;
 /** Domains that are read at the same time. */
-export const MAX_DOMAIN_READS = 8;
+export const MAX_DOMAIN_READS = 4;
 /** Bytes of one domain's description (libvirt sends no longer text). */
 export const MAX_DOMAIN_XML_BYTES = 4_194_304;
 /** Levels of elements in a domain's description; a chain of backing stores takes one for each. */

@@ -8,8 +8,8 @@ import type { Clock } from '../../core/clock.js';
 import { FairleadError } from '../../core/errors.js';
 import { LIBVIRT_HELLO_MS } from '../../core/limits.js';
 import { LibvirtError } from './errors.js';
-import { type DeviceEvent, LIBVIRT_SOCKETS } from './libvirt.js';
-import { Link } from './link.js';
+import { LIBVIRT_SOCKETS } from './libvirt.js';
+import { Link, type LinkUse } from './link.js';
 import { type ArgsOf, AUTH, EVENTS, type ProcedureName, type ResultOf } from './procedures.js';
 
 /** What connections need from outside. */
@@ -20,8 +20,8 @@ export interface ConnectionPorts {
   dial(): Promise<Socket>;
   /** How many connections there may be at the same time. */
   readonly maxConnections: number;
-  /** Told of devices; null: nobody wants to know. */
-  readonly onEvent: ((event: DeviceEvent) => void) | null;
+  readonly onEvent: LinkUse['onEvent'];
+  readonly late: LinkUse['late'];
 }
 
 /** The connections to one libvirt. */
@@ -38,19 +38,24 @@ export class Connections {
     this.#ports = ports;
   }
 
-  /** Calls, and answers by `until` on the clock. Failures are FairleadErrors, with a LibvirtError as cause where libvirt answered one. */
-  async call<P extends ProcedureName>(name: P, args: ArgsOf<P>, until: number): Promise<ResultOf<P>> {
-    for (;;) {
-      if (this.#closed) throw new FairleadError('unavailable', 'Fairlead is being stopped. Start it, then try again.');
-      // A call that nobody would wait for is not made.
-      if (this.#ports.clock.now() >= until) throw unanswered();
-      const free = [...this.#links].find((link) => link.free);
-      // Nothing may come between finding a place and taking it.
-      if (free !== undefined) return free.call(name, args, until);
-      if (this.#links.size < this.#ports.maxConnections) this.#opening ??= this.#open();
-      const failure = await this.#change(until);
-      if (failure !== null) throw failure;
+  /**
+   * Calls, and answers by `until` on the clock. Failures are FairleadErrors, with a LibvirtError as cause where libvirt answered one.
+   * `over` is called when libvirt is done with the call, maybe much later, or when it turns out that libvirt is not asked.
+   */
+  async call<P extends ProcedureName>(
+    name: P,
+    args: ArgsOf<P>,
+    until: number,
+    over: () => void = () => undefined,
+  ): Promise<ResultOf<P>> {
+    let link: Link;
+    try {
+      link = await this.#place(until);
+    } catch (error) {
+      over();
+      throw error;
     }
+    return link.call(name, args, until, over);
   }
 
   /** Ends everything for good. */
@@ -58,6 +63,20 @@ export class Connections {
     this.#closed = true;
     for (const link of this.#links) link.leave();
     this.#wake();
+  }
+
+  /** A connection that keeps a place for one call. */
+  async #place(until: number): Promise<Link> {
+    for (;;) {
+      if (this.#closed) throw new FairleadError('unavailable', 'Fairlead is being stopped. Start it, then try again.');
+      // A call that nobody would wait for is not made.
+      if (this.#ports.clock.now() >= until) throw unanswered();
+      const free = [...this.#links].find((link) => link.reserve());
+      if (free !== undefined) return free;
+      if (this.#links.size < this.#ports.maxConnections) this.#opening ??= this.#open();
+      const failure = await this.#change(until);
+      if (failure !== null) throw failure;
+    }
   }
 
   /** Ends when something has changed, or with the reason why nothing will. */
@@ -82,12 +101,12 @@ export class Connections {
   }
 
   async #open(): Promise<FairleadError | null> {
-    const { clock, uri, onEvent } = this.#ports;
+    const { clock, uri, onEvent, late } = this.#ports;
     const until = clock.now() + LIBVIRT_HELLO_MS;
     let link: Link | null = null;
     try {
       const socket = await this.#ports.dial();
-      link = new Link(socket, clock, onEvent, () => this.#changed(link));
+      link = new Link(socket, { clock, onEvent, late, onChange: () => this.#changed(link) });
       await enter(link, uri, until);
       if (onEvent !== null) await listen(link, until);
       if (link.ended) return unanswered();
@@ -131,22 +150,28 @@ export function dialLibvirt(socket: string): Promise<Socket> {
 
 /** Says who we are and which driver is wanted. */
 async function enter(link: Link, uri: string, until: number): Promise<void> {
-  const { types } = await link.call('authList', null, until);
-  if (types.includes(AUTH.polkit) && !types.includes(AUTH.none)) await link.call('authPolkit', null, until);
+  const { types } = await say(link, 'authList', null, until);
+  if (types.includes(AUTH.polkit) && !types.includes(AUTH.none)) await say(link, 'authPolkit', null, until);
   else if (types.length > 0 && !types.includes(AUTH.none)) {
     throw new FairleadError(
       'permission-denied',
       'libvirt asks for a password on its socket (auth_unix_rw). Let root in without one, or say in [libvirt] where another socket is.',
     );
   }
-  await link.call('connectOpen', { uri, flags: 0 }, until);
+  await say(link, 'connectOpen', { uri, flags: 0 }, until);
+}
+
+/** A call on a connection that nobody else uses yet. */
+function say<P extends ProcedureName>(link: Link, name: P, args: ArgsOf<P>, until: number): Promise<ResultOf<P>> {
+  link.reserve();
+  return link.call(name, args, until);
 }
 
 /** Says what we want to hear of. */
 async function listen(link: Link, until: number): Promise<void> {
   for (const { event } of Object.values(EVENTS)) {
     try {
-      await link.call('connectDomainEventCallbackRegisterAny', { event, domain: null }, until);
+      await say(link, 'connectDomainEventCallbackRegisterAny', { event, domain: null }, until);
     } catch (error) {
       // A driver without this event: whoever waits for one looks at the domain anyhow.
       if (!(error instanceof FairleadError && error.cause instanceof LibvirtError)) throw error;

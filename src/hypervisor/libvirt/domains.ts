@@ -12,6 +12,7 @@ import {
 } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
 import { MAX_DOMAIN_READS, MAX_LIBVIRT_ACT_CONNECTIONS, MAX_LIBVIRT_READ_CONNECTIONS } from '../../core/limits.js';
+import { Acts } from './acts.js';
 import { Connections, type ConnectionPorts, dialLibvirt } from './connection.js';
 import { type DescribedDisk, type Description, type PoolVolume, readDescription } from './domain-xml.js';
 import { LibvirtError, VIR_ERR } from './errors.js';
@@ -49,7 +50,8 @@ class Domains implements Libvirt {
   readonly #clock: Clock;
   /** What only reads has connections of its own, so that no guest which hangs can keep a survey from being made. */
   readonly #reads: Connections;
-  readonly #acts: Connections;
+  readonly #acts: Acts;
+  readonly #actConnections: Connections;
   readonly #listeners = new Set<(event: DeviceEvent) => void>();
 
   constructor({ clock, uri, dial }: Dialled) {
@@ -60,8 +62,17 @@ class Domains implements Libvirt {
       dial,
       maxConnections: MAX_LIBVIRT_READ_CONNECTIONS,
       onEvent: (event) => this.#tell(event),
+      late: 'retire',
     });
-    this.#acts = new Connections({ clock, uri, dial, maxConnections: MAX_LIBVIRT_ACT_CONNECTIONS, onEvent: null });
+    this.#actConnections = new Connections({
+      clock,
+      uri,
+      dial,
+      maxConnections: MAX_LIBVIRT_ACT_CONNECTIONS,
+      onEvent: null,
+      late: 'keep',
+    });
+    this.#acts = new Acts(clock, this.#actConnections);
   }
 
   async survey(budgetMs: number): Promise<Survey> {
@@ -93,23 +104,33 @@ class Domains implements Libvirt {
 
   async attachDevice(domain: DomainUuid, xml: string, scope: DeviceScope, budgetMs: number): Promise<void> {
     const until = this.#clock.now() + budgetMs;
-    await this.#acts.call('domainAttachDeviceFlags', { domain: wire(domain), xml, flags: SCOPES[scope] }, until);
+    await this.#acts.call(
+      domain,
+      'domainAttachDeviceFlags',
+      { domain: wire(domain), xml, flags: SCOPES[scope] },
+      until,
+    );
   }
 
   async detachDevice(domain: DomainUuid, xml: string, scope: DeviceScope, budgetMs: number): Promise<void> {
     const until = this.#clock.now() + budgetMs;
-    await this.#acts.call('domainDetachDeviceFlags', { domain: wire(domain), xml, flags: SCOPES[scope] }, until);
+    await this.#acts.call(
+      domain,
+      'domainDetachDeviceFlags',
+      { domain: wire(domain), xml, flags: SCOPES[scope] },
+      until,
+    );
   }
 
   async blockResize(domain: DomainUuid, target: string, bytes: number, budgetMs: number): Promise<void> {
     const until = this.#clock.now() + budgetMs;
     const args = { domain: wire(domain), disk: target, size: bytes, flags: RESIZE_BYTES };
-    await this.#acts.call('domainBlockResize', args, until);
+    await this.#acts.call(domain, 'domainBlockResize', args, until);
   }
 
   async blockInfo(domain: DomainUuid, target: string, budgetMs: number): Promise<BlockInfo> {
     const until = this.#clock.now() + budgetMs;
-    return this.#acts.call('domainGetBlockInfo', { domain: wire(domain), path: target, flags: 0 }, until);
+    return this.#acts.call(domain, 'domainGetBlockInfo', { domain: wire(domain), path: target, flags: 0 }, until);
   }
 
   onDevice(listener: (event: DeviceEvent) => void): () => void {
@@ -121,7 +142,7 @@ class Domains implements Libvirt {
 
   close(): void {
     this.#reads.close();
-    this.#acts.close();
+    this.#actConnections.close();
   }
 
   #tell(event: DeviceEvent): void {

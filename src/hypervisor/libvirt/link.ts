@@ -27,6 +27,22 @@ interface Waiting {
   readonly procedure: number;
   /** Null once the caller has given up; libvirt still owes the reply. */
   settle: ((answer: Answer) => void) | null;
+  /** Called when libvirt owes nothing any more. */
+  readonly over: () => void;
+}
+
+/** How a connection is used. */
+export interface LinkUse {
+  readonly clock: Clock;
+  /** Told of devices; null: nobody wants to know. */
+  readonly onEvent: ((event: DeviceEvent) => void) | null;
+  /** Called when there is place for a call again, and when the connection has ended. */
+  onChange(): void;
+  /**
+   * What a call that took too long means. `retire`: nothing more is asked on its connection, which ends when nobody waits any more.
+   * `keep`: libvirt is still at it, so its place stays taken until libvirt answers.
+   */
+  readonly late: 'retire' | 'keep';
 }
 
 const lost = (): FairleadError =>
@@ -38,23 +54,18 @@ const lost = (): FairleadError =>
 /** A connection. */
 export class Link {
   readonly #socket: Socket;
-  readonly #clock: Clock;
+  readonly #use: LinkUse;
   readonly #decoder = new PacketDecoder();
   /** Every call that libvirt owes a reply for. */
   readonly #waiting = new Map<number, Waiting>();
-  readonly #onEvent: ((event: DeviceEvent) => void) | null;
-  readonly #onChange: () => void;
   #next = 1;
   #open = true;
-  /** A call took too long: nothing more is asked here, and when nobody waits any more it ends. */
   #retired = false;
+  #reserved = 0;
 
-  /** `onChange` is called when there is place for a call again, and when the connection has ended. */
-  constructor(socket: Socket, clock: Clock, onEvent: ((event: DeviceEvent) => void) | null, onChange: () => void) {
+  constructor(socket: Socket, use: LinkUse) {
     this.#socket = socket;
-    this.#clock = clock;
-    this.#onEvent = onEvent;
-    this.#onChange = onChange;
+    this.#use = use;
     socket.on('error', () => {
       // 'close' follows, and ends what waits.
     });
@@ -68,9 +79,11 @@ export class Link {
     return !this.#open;
   }
 
-  /** Whether a call may be made now. */
-  get free(): boolean {
-    return this.#open && !this.#retired && this.#waiting.size < MAX_LIBVIRT_CALLS;
+  /** Keeps a place for a call, which must follow; false where there is none. */
+  reserve(): boolean {
+    const free = this.#open && !this.#retired && this.#waiting.size + this.#reserved < MAX_LIBVIRT_CALLS;
+    if (free) this.#reserved += 1;
+    return free;
   }
 
   /** Ends the connection at once, and what waits with `unavailable`. */
@@ -78,34 +91,43 @@ export class Link {
     if (!this.#open) return;
     this.#open = false;
     this.#socket.destroy();
-    for (const { settle } of this.#waiting.values()) settle?.('closed');
+    for (const { settle, over } of this.#waiting.values()) {
+      settle?.('closed');
+      over();
+    }
     this.#waiting.clear();
-    this.#onChange();
+    this.#use.onChange();
   }
 
   /** Takes leave of libvirt, so that it does not log a lost client. */
   leave(): void {
-    if (this.#open && this.#waiting.size === 0) this.#send(this.#next, 'connectClose', null);
+    if (this.#open && this.#waiting.size === 0) this.#socket.write(packetFor(this.#next, 'connectClose', null));
     this.#socket.end();
     this.end();
   }
 
-  /** Calls, and waits for the answer until `until` on the clock. */
-  async call<P extends ProcedureName>(name: P, args: ArgsOf<P>, until: number): Promise<ResultOf<P>> {
+  /** Calls in the place that was reserved, and waits for the answer until `until` on the clock; `over` is called when libvirt is done with it, maybe much later. */
+  async call<P extends ProcedureName>(
+    name: P,
+    args: ArgsOf<P>,
+    until: number,
+    over: () => void = () => undefined,
+  ): Promise<ResultOf<P>> {
+    const { clock, late } = this.#use;
     const serial = this.#next++;
-    const waiting: Waiting = { procedure: PROCEDURES[name].number, settle: null };
+    const waiting: Waiting = { procedure: PROCEDURES[name].number, settle: null, over };
     const answered = new Promise<Answer>((resolve) => {
       waiting.settle = resolve;
     });
-    this.#send(serial, name, args);
-    this.#waiting.set(serial, waiting);
+    this.#reserved -= 1;
+    this.#ask(serial, waiting, () => packetFor(serial, name, args));
     const timeUp = new AbortController();
-    void this.#clock.sleep(Math.max(0, until - this.#clock.now()), timeUp.signal).then(() => waiting.settle?.('late'));
+    void clock.sleep(Math.max(0, until - clock.now()), timeUp.signal).then(() => waiting.settle?.('late'));
     const answer = await answered;
     waiting.settle = null;
     timeUp.abort();
     if (answer === 'late') {
-      this.#retire();
+      if (late === 'retire') this.#retire();
       throw new FairleadError(
         'deadline-exceeded',
         'libvirt did not answer in time. Look at the domain, then try again.',
@@ -114,6 +136,17 @@ export class Link {
     if (this.#retired) this.#retire();
     if (answer === 'closed') throw lost();
     return this.#result(name, answer);
+  }
+
+  #ask(serial: number, waiting: Waiting, packet: () => Uint8Array): void {
+    try {
+      if (!this.#open) throw lost();
+      this.#socket.write(packet());
+    } catch (error) {
+      waiting.over();
+      throw error;
+    }
+    this.#waiting.set(serial, waiting);
   }
 
   #result<P extends ProcedureName>(name: P, { status, payload }: Packet): ResultOf<P> {
@@ -131,14 +164,6 @@ export class Link {
   #retire(): void {
     this.#retired = true;
     if ([...this.#waiting.values()].every(({ settle }) => settle === null)) this.end();
-  }
-
-  #send<P extends ProcedureName>(serial: number, name: P, args: ArgsOf<P>): void {
-    const { number, args: shape } = PROCEDURES[name];
-    const payload = encode(shape as AnyShape as Shape<ArgsOf<P>>, args);
-    this.#socket.write(
-      encodePacket({ ...REMOTE, procedure: number, type: TYPE.call, serial, status: STATUS.ok, payload }),
-    );
   }
 
   #receive(bytes: Uint8Array): void {
@@ -160,7 +185,8 @@ export class Link {
     if (status !== STATUS.ok && status !== STATUS.error) return false;
     this.#waiting.delete(serial);
     waiting.settle?.(packet);
-    this.#onChange();
+    waiting.over();
+    this.#use.onChange();
     return true;
   }
 
@@ -180,7 +206,7 @@ export class Link {
       if (EVENTS[what].number !== procedure) continue;
       try {
         const { domain, alias } = decode(EVENTS[what].message, payload);
-        this.#onEvent?.({ domain: uuidText(domain.uuid), alias, what });
+        this.#use.onEvent?.({ domain: uuidText(domain.uuid), alias, what });
       } catch (error) {
         if (!(error instanceof XdrError)) throw error;
         return false;
@@ -188,4 +214,10 @@ export class Link {
     }
     return true;
   }
+}
+
+function packetFor<P extends ProcedureName>(serial: number, name: P, args: ArgsOf<P>): Uint8Array {
+  const { number, args: shape } = PROCEDURES[name];
+  const payload = encode(shape as AnyShape as Shape<ArgsOf<P>>, args);
+  return encodePacket({ ...REMOTE, procedure: number, type: TYPE.call, serial, status: STATUS.ok, payload });
 }

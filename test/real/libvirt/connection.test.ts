@@ -1,6 +1,6 @@
 // Our libvirt client against a real libvirtd with real QEMU guests, and compared with what virsh says.
 
-import { chmodSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Domain, type DomainUuid, parseDomainName, type Survey } from '../../../src/core/domains.js';
@@ -193,19 +193,19 @@ describe('a disk', () => {
     const stopped = (await libvirtd.define({ name: 'stopped' })) as DomainUuid;
     const path = image('refused');
     const refusals = {
-      'no such domain': libvirt.attachDevice(ABSENT, disk(path, 'vda'), 'live', BUDGET_MS),
-      'no such file': libvirt.attachDevice(uuid, disk(join(dir, 'nowhere'), 'vda'), 'live', BUDGET_MS),
-      'no XML': libvirt.attachDevice(uuid, '<disk', 'live', BUDGET_MS),
-      'not running': libvirt.attachDevice(stopped, disk(path, 'vda'), 'live', BUDGET_MS),
-      'no such disk to detach': libvirt.detachDevice(uuid, disk(path, 'vdc'), 'live', BUDGET_MS),
-      'no such disk to measure': libvirt.blockInfo(uuid, 'vdc', BUDGET_MS),
-      'no such disk to grow': libvirt.blockResize(uuid, 'vdc', MEGABYTE, BUDGET_MS),
-      'no such name': find('nobody'),
-      'no such UUID': find(ABSENT),
+      'no such domain': () => libvirt.attachDevice(ABSENT, disk(path, 'vda'), 'live', BUDGET_MS),
+      'no such file': () => libvirt.attachDevice(uuid, disk(join(dir, 'nowhere'), 'vda'), 'live', BUDGET_MS),
+      'no XML': () => libvirt.attachDevice(uuid, '<disk', 'live', BUDGET_MS),
+      'not running': () => libvirt.attachDevice(stopped, disk(path, 'vda'), 'live', BUDGET_MS),
+      'no such disk to detach': () => libvirt.detachDevice(uuid, disk(path, 'vdc'), 'live', BUDGET_MS),
+      'no such disk to measure': () => libvirt.blockInfo(uuid, 'vdc', BUDGET_MS),
+      'no such disk to grow': () => libvirt.blockResize(uuid, 'vdc', MEGABYTE, BUDGET_MS),
+      'no such name': () => find('nobody'),
+      'no such UUID': () => find(ABSENT),
     };
     const codes: Record<string, string> = {};
     for (const [what, refusal] of Object.entries(refusals)) {
-      codes[what] = await refusal.then(
+      codes[what] = await refusal().then(
         () => 'it was done',
         (error: unknown) => (error as { code: string }).code,
       );
@@ -222,6 +222,30 @@ describe('a disk', () => {
       'no such UUID': 'not-found',
     });
     expect(await targets('refusing')).toEqual([]);
+  });
+});
+
+describe('a guest that hangs', () => {
+  it('holds up nothing but what is asked of it', async () => {
+    const uuid = await boot('hanging', disk(image('hanging'), 'vda'));
+    const pid = Number(readFileSync('/run/libvirt/qemu/hanging.pid', 'utf8'));
+    process.kill(pid, 'SIGSTOP');
+    const hung = Array.from({ length: 40 }, () =>
+      libvirt.blockInfo(uuid, 'vda', 3000).then(
+        () => 'answered',
+        (error: unknown) => (error as { code: string }).code,
+      ),
+    );
+    const began = performance.now();
+    const survey = await libvirt.survey(BUDGET_MS);
+    expect(survey.complete).toBe(true);
+    const { uuid: other } = await find('seen');
+    expect(await libvirt.blockInfo(other, 'vdb', BUDGET_MS)).toMatchObject({ capacity: MEGABYTE });
+    expect((await libvirtd.virsh('list', '--name')).split('\n')).toContain('hanging');
+    expect(performance.now() - began).toBeLessThan(2500);
+    expect(new Set(await Promise.all(hung))).toEqual(new Set(['deadline-exceeded', 'busy']));
+    process.kill(pid, 'SIGCONT');
+    await until('it answers', async () => (await libvirt.blockInfo(uuid, 'vda', BUDGET_MS)).capacity === MEGABYTE);
   });
 });
 

@@ -38,6 +38,7 @@ async function bench(script: Script): Promise<Bench> {
     uri: 'qemu:///system',
     dial: server.dial,
     maxConnections: 8,
+    late: 'retire',
     onEvent: (event) => events.push(event),
   });
   open.push({
@@ -276,6 +277,7 @@ describe('being let in', () => {
       uri: 'qemu:///system',
       dial: () => (there ? server.dial() : Promise.reject(new Error('nobody listens'))),
       maxConnections: 8,
+      late: 'retire',
       onEvent: () => undefined,
     });
     const ask = (): Promise<unknown> => patient.call('domainLookupByName', { name: 'one' }, systemClock.now() + 5000);

@@ -3,6 +3,7 @@ import { type DomainName, type DomainUuid, parseDomainName, type Survey } from '
 import { libvirtOver } from '../../../../src/hypervisor/libvirt/domains.js';
 import type { Libvirt } from '../../../../src/hypervisor/libvirt/libvirt.js';
 import { systemClock } from '../../../../src/sys/clock.js';
+import { until } from '../../../rig/until.js';
 import { type Call, failure, reply, Scripted, string, words } from './scripted.js';
 
 /** Procedures of libvirt, and errors. */
@@ -287,5 +288,78 @@ describe('what is done to a domain', () => {
     const result = await act(libvirt);
     expect(said.map(({ payload }) => payload)).toEqual([Buffer.concat([string(uuid), raw(uuid), words(-1), rest])]);
     if (answer !== undefined) expect(result).toEqual({ allocation: 1, capacity: 2 ** 32 + 2, physical: 3 });
+  });
+});
+
+describe('a domain that hangs', () => {
+  const hanging = uuidOf(1) as DomainUuid;
+  const other = uuidOf(2) as DomainUuid;
+  const sizes = words(0, 1, 0, 2, 0, 3);
+  const BLOCK_INFO = 194;
+
+  /** libvirt, and the calls about disks that it does not answer by itself. */
+  async function stuck(): Promise<{ libvirt: Libvirt; asked: Call[] }> {
+    const asked: Call[] = [];
+    const libvirt = await knowing([one({ live: ['vda'], config: [] }), two], (call) => {
+      if (call.procedure !== BLOCK_INFO) return undefined;
+      if (!call.payload.includes(raw(hanging))) return reply(call, sizes);
+      asked.push(call);
+      return undefined;
+    });
+    return { libvirt, asked };
+  }
+  const refusal = (answer: Promise<unknown>): Promise<string> =>
+    answer.then(
+      () => 'answered',
+      (error: unknown) => (error as { code: string }).code,
+    );
+
+  it('is asked one thing at a time, and holds up neither surveys nor other domains', async () => {
+    const { libvirt, asked } = await stuck();
+    const waiting = Array.from({ length: 50 }, () => refusal(libvirt.blockInfo(hanging, 'vda', 600)));
+    expect(await libvirt.blockInfo(other, 'vda', 500)).toMatchObject({ capacity: 2 });
+    expect((await libvirt.survey(500)).complete).toBe(true);
+    const ends = await Promise.all(waiting);
+    expect(asked).toHaveLength(1);
+    expect(ends.filter((end) => end === 'deadline-exceeded')).toHaveLength(1);
+    expect(ends.filter((end) => end === 'busy')).toHaveLength(49);
+  });
+
+  it('is asked nothing more until libvirt is done with the call that was given up', async () => {
+    const { libvirt, asked } = await stuck();
+    expect(await refusal(libvirt.blockInfo(hanging, 'vda', 100))).toBe('deadline-exceeded');
+    expect(await refusal(libvirt.attachDevice(hanging, '<x/>', 'live', 100))).toBe('busy');
+    const next = libvirt.blockInfo(hanging, 'vda', 5000);
+    expect(asked).toHaveLength(1);
+    for (const call of asked) call.socket.write(reply(call, sizes));
+    await until('the next call', () => asked.length === 2);
+    for (const call of asked.slice(1)) call.socket.write(reply(call, sizes));
+    expect(await next).toMatchObject({ capacity: 2 });
+  });
+
+  it('is asked again after libvirt died over it', async () => {
+    const { libvirt, asked } = await stuck();
+    const first = refusal(libvirt.blockInfo(hanging, 'vda', 5000));
+    await until('the call', () => asked.length === 1);
+    const second = refusal(libvirt.blockInfo(hanging, 'vda', 300));
+    asked[0]?.socket.destroy();
+    expect(await first).toBe('unavailable');
+    expect(await second).toBe('deadline-exceeded');
+    expect(asked).toHaveLength(2);
+  });
+
+  it('leaves places to others up to a number of hanging domains, and then is told apart from them no more', async () => {
+    const asked: Call[] = [];
+    const libvirt = await knowing([two], (call) => {
+      if (call.procedure !== BLOCK_INFO) return undefined;
+      asked.push(call);
+      return undefined;
+    });
+    const ends = await Promise.all(
+      Array.from({ length: 12 }, (_, index) => refusal(libvirt.blockInfo(uuidOf(index) as DomainUuid, 'vda', 400))),
+    );
+    expect(asked).toHaveLength(8);
+    expect(ends.filter((end) => end === 'unavailable')).toHaveLength(4);
+    expect((await libvirt.survey(1000)).complete).toBe(true);
   });
 });
