@@ -227,8 +227,9 @@ function runs(daemon: Daemon | null): boolean {
 /** Ends one daemon of ours, and waits for it. */
 async function end(daemon: Daemon | null, signal: NodeJS.Signals): Promise<void> {
   if (daemon === null || !runs(daemon)) return;
-  process.kill(daemon.pid, signal);
+  // First, since nothing can be said to a daemon that has ended.
   if (signal !== 'SIGKILL') process.kill(daemon.pid, 'SIGCONT');
+  process.kill(daemon.pid, signal);
   const kill = setTimeout(() => {
     if (runs(daemon)) process.kill(daemon.pid, 'SIGKILL');
   }, PATIENCE_MS);
