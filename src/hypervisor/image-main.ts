@@ -9,6 +9,7 @@ import type { DiskFormat } from '../core/disk.js';
 import { QCOW2_HEADER_BYTES, readQcow2, type Qcow2Fault, type Qcow2Header } from '../core/qcow2.js';
 import { errnoOf } from '../sys/libc/errors.js';
 import { type Handle, openThroughServer, renameWithin } from '../sys/libc/files.js';
+import { monotonicMs } from '../sys/clock.js';
 import { runOnFiles, type ToolEnd } from '../sys/run.js';
 
 /** Where an image is: a path below a directory, with no link on the way and on no other mount. */
@@ -30,7 +31,8 @@ export interface ImageTool {
   readonly program: string;
   /** What stands before qemu-img's own arguments, qemu-img itself included. */
   readonly args: readonly string[];
-  readonly budgetMs: number;
+  /** When it must have ended: {@link monotonicMs}, which all processes of a host have in common. */
+  readonly untilMs: number;
 }
 
 /** What a child is asked. Both ends are ours: the types are the protocol. */
@@ -190,8 +192,14 @@ async function measure({ image, format }: Job<'measure'>): Promise<ImageAnswer> 
 async function resize({ node, bytes, tool }: Job<'resize'>): Promise<ImageAnswer> {
   const descriptors: number[] = [];
   const described = `json:${JSON.stringify(describe(node, descriptors))}`;
-  const args = [...tool.args, 'resize', '-q', described, String(bytes)];
-  return { kind: 'tool', end: await runOnFiles({ program: tool.program, args, descriptors }, tool.budgetMs) };
+  const args = ['resize', '-q', described, String(bytes)];
+  return { kind: 'tool', end: await runTool(tool, args, descriptors) };
+}
+
+async function runTool(tool: ImageTool, args: readonly string[], descriptors: readonly number[]): Promise<ToolEnd> {
+  const budgetMs = tool.untilMs - monotonicMs();
+  if (budgetMs < 1) return { end: 'deadline' };
+  return await runOnFiles({ program: tool.program, args: [...tool.args, ...args], descriptors }, budgetMs);
 }
 
 /**
@@ -225,8 +233,8 @@ async function create({ place, mark, format, bytes, tool }: Job<'create'>): Prom
   const flags = constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   const file = await open(`${directory.path}/${unfinished}`, flags, 0o600);
   try {
-    const args = [...tool.args, 'create', '-q', '-f', format, '/proc/self/fd/3', String(bytes)];
-    const end = await runOnFiles({ program: tool.program, args, descriptors: [file.fd] }, tool.budgetMs);
+    const args = ['create', '-q', '-f', format, '/proc/self/fd/3', String(bytes)];
+    const end = await runTool(tool, args, [file.fd]);
     if (end.end !== 'exited' || end.status !== 0) return { kind: 'tool', end };
     await file.sync();
     return { kind: 'made', created: await giveName(directory, unfinished, place.path) };

@@ -10,6 +10,7 @@ import { FairleadError } from '../core/errors.js';
 import { MAX_IMAGE_CHILDREN, QEMU_IMG_MEMORY_BYTES } from '../core/limits.js';
 import { redact } from '../core/secrets.js';
 import type { Leaf } from '../core/volume.js';
+import { monotonicMs } from '../sys/clock.js';
 import { killSession, startNode, type ToolEnd } from '../sys/run.js';
 import { checkProgram, type Trust } from '../sys/trust.js';
 import type { ImageAnswer, ImageJob, ImageNode, ImagePlace, ImageTool } from './image-main.js';
@@ -259,9 +260,9 @@ class ImageChild implements ImageHands {
       const code = trust.why === 'missing' ? 'unavailable' : 'helper-untrusted';
       throw new FairleadError(code, `qemu-img cannot be used: ${trust.detail}`, { field: 'libvirt.qemu_img' });
     }
-    const budgetMs = Math.max(1, Math.floor(Math.min(settings.timeoutMs, deadline.before(TELLING_MS))));
+    const untilMs = monotonicMs() + Math.min(settings.timeoutMs, deadline.before(TELLING_MS));
     const limits = [`--as=${QEMU_IMG_MEMORY_BYTES}`, `--cpu=${Math.ceil(settings.timeoutMs / 1000)}`, '--core=0'];
-    return { program: PRLIMIT, args: [...limits, '--', settings.qemuImg], budgetMs };
+    return { program: PRLIMIT, args: [...limits, '--', settings.qemuImg], untilMs };
   }
 
   async #ask(job: ImageJob): Promise<ImageAnswer> {

@@ -24,3 +24,8 @@ export const systemClock: Clock = {
       signal?.addEventListener('abort', done);
     }),
 };
+
+/** Milliseconds of the machine's monotonic clock (CLOCK_MONOTONIC, clock_gettime(2)): the same in all processes of a host. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint() / 1_000_000n);
+}
