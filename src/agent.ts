@@ -25,6 +25,7 @@ import { HypervisorClient } from './hypervisor/client.js';
 import { SOCKET as HYPERVISOR_SOCKET } from './hypervisor/protocol.js';
 import { startLedgerThread } from './ledger/client.js';
 import { dialSocket } from './link/socket-transport.js';
+import { processRuns } from './sys/process-runs.js';
 import { readBootId } from './sys/boot-id.js';
 import { systemClock } from './sys/clock.js';
 import { takeLock } from './sys/lock-file.js';
@@ -72,6 +73,7 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     broker,
     ledger,
     clock: systemClock,
+    processes: { runs: processRuns },
     random: { id: () => randomBytes(16).toString('hex') },
     log,
     settings: engineSettings(config),
@@ -159,6 +161,7 @@ function engineSettings(config: Config): EngineSettings {
     mountpointOf: ({ backend, leaf }) => mountpointOf(config.backends[backend].mountBase, leaf),
     parseVolume: (url) => parseVolume(url),
     onVanish: config.onVanish,
+    healthIntervalMs: config.healthIntervalMs,
     bootId: readBootId(),
     evidence:
       config.libvirt.enabled === 'no'

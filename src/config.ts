@@ -58,6 +58,8 @@ export interface Config {
   readonly helperStart: 'auto' | 'scope';
   /** What happens when somebody else took a mount of ours away. */
   readonly onVanish: 'report' | 'remount';
+  /** Milliseconds between two looks at each mount in use. */
+  readonly healthIntervalMs: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   readonly libvirt: LibvirtSettings;
   readonly backends: SettingsByBackend;

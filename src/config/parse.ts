@@ -125,6 +125,7 @@ function shape(settings: Settings, file: string | null, { runAs, imageUser }: Us
     trustedBaseOwners: settings.trusted_base_owners,
     helperStart: settings.helper_start,
     onVanish: settings.on_vanish,
+    healthIntervalMs: settings.health_interval,
     logLevel: settings.log_level,
     libvirt: {
       enabled: libvirt.enabled,

@@ -363,6 +363,15 @@ export const SETTINGS = z.strictObject({
         '"report" or "remount"',
       ),
     ),
+  health_interval: duration(1000, 3_600_000)
+    .prefault('30s')
+    .meta(
+      facts(
+        'How often each mount in use is looked at: its verdict is renewed, what died or vanished is brought back (on_vanish). At most ten mounts a second are looked at, so with more than about 150 of them it takes longer.',
+        'a duration from "1s" to "60m", in ms, s or m',
+        'duration',
+      ),
+    ),
   isolated: flag(
     'Allow a private mount namespace, where nobody outside sees the mounts. For tests and the demo only.',
     'false',

@@ -10,6 +10,7 @@ import { Context, verdictOf } from './context.js';
 import { disconnect, liftHold } from './disconnect.js';
 import { examine } from './examine.js';
 import { list } from './list.js';
+import { HealthMonitor } from './monitor.js';
 import type { EnginePorts } from './ports.js';
 import { Reconciler } from './reconciler.js';
 
@@ -29,9 +30,13 @@ export function createEngine(ports: EnginePorts): RunningEngine {
   const context = new Context(ports);
   const caretaker = new Caretaker(context);
   const reconciler = new Reconciler(context, caretaker);
+  const monitor = new HealthMonitor(context, caretaker, () => reconciler.done);
   const conclusions = new Conclusions(context, caretaker, () => reconciler.readEverything);
   return {
-    start: () => reconciler.start(),
+    start: async () => {
+      await reconciler.start();
+      monitor.start();
+    },
     stop: async () => {
       context.stopping.abort();
       await context.drain(STOP_MS);

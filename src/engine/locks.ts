@@ -40,6 +40,11 @@ export class Locks {
     return this.#unlocker(leaf);
   }
 
+  /** Whether somebody has the lock. */
+  isHeld(leaf: Leaf): boolean {
+    return this.#held.has(leaf);
+  }
+
   /** Takes the lock if nobody has it; null otherwise. */
   tryAcquire(leaf: Leaf): Unlock | null {
     return this.#take(leaf) ? this.#unlocker(leaf) : null;

@@ -4,6 +4,7 @@
 import type { Broker } from '../core/broker-api.js';
 import type { Clock } from '../core/clock.js';
 import type { AgentPoint, Reach } from '../core/journal.js';
+import type { Holder } from '../core/observation.js';
 import type { Ledger } from '../core/records.js';
 import type { Volume } from '../core/volume.js';
 
@@ -35,10 +36,18 @@ export interface EngineSettings {
   /** The volume of a URL from an inventory. */
   parseVolume(url: string): Volume;
   readonly onVanish: 'report' | 'remount';
+  /** Milliseconds between two looks at each mount in use. */
+  readonly healthIntervalMs: number;
   /** The kernel boot that is running. */
   readonly bootId: string;
   /** Null: domains are not read. */
   readonly evidence: EvidencePolicy | null;
+}
+
+/** What the agent may know of the host's processes. */
+export interface Processes {
+  /** Whether the process still runs; true as well where that cannot be told. */
+  runs(holder: Holder): boolean;
 }
 
 /** The engine's whole surroundings. */
@@ -47,6 +56,7 @@ export interface EnginePorts {
   readonly ledger: Ledger;
   readonly clock: Clock;
   readonly random: Random;
+  readonly processes: Processes;
   readonly log: EventLog;
   readonly settings: EngineSettings;
   readonly reach: Reach<AgentPoint>;

@@ -44,6 +44,7 @@ function engineSettings(bootId: string, evidence: EvidencePolicy): EngineSetting
     mountpointOf: (volume) => mountpointOf(SETTINGS[volume.backend].mountBase, volume.leaf),
     parseVolume: (url) => parseVolume(url),
     onVanish: 'remount',
+    healthIntervalMs: 15_000,
     bootId,
     evidence,
   };

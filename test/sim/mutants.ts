@@ -278,6 +278,15 @@ export const MUTANTS: readonly Mutant[] = [
     makers: settingsWith((policy) => ({ ...policy, orphans: 'release' })),
   },
   {
+    defect: 'nobody looks at mounts unasked',
+    caughtBy: ['I2', 'I5'],
+    profile: 'volumes',
+    makers: {
+      ...REAL,
+      settings: (bootId, evidence) => ({ ...REAL.settings(bootId, evidence), healthIntervalMs: 1e9 }),
+    },
+  },
+  {
     defect: 'mounts are sometimes overlooked, and mounted over',
     caughtBy: ['I7', 'I8'],
     profile: 'volumes',

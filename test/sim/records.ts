@@ -80,6 +80,25 @@ export function judgeQuiet(list: ListReply, truth: Truth, host: Host, histories:
   if (host.probes.stuck > 0) fail('I3', `${host.probes.stuck} probe children are stuck in a healthy world`);
 }
 
+/** Seconds after which a verdict of a mount in use must have been renewed: two of the health monitor's intervals. */
+const FRESH_S = 30;
+
+/** I5 in a healed and quiet world, before anybody has asked for anything: every mount in use is well, and known to be, from a fresh look. */
+export function judgeWatched(list: ListReply, truth: Truth, histories: readonly History[], fail: Fail): void {
+  for (const { volume, mountPoint, now } of histories) {
+    const live = truth.keysOf(volume).some((key) => truth.certainty(key) === 'live');
+    if (live && (now.top !== 'right' || now.server !== 'answering'))
+      fail('I2', `${short(mountPoint)} has users, is ${now.top}, ${now.server}, and nobody brings it back`);
+  }
+  for (const { leaf, verdict, verdictAge, attachments, needsRestart } of list.mounts) {
+    if (attachments.length === 0) continue;
+    if (verdict !== 'healthy')
+      fail('I5', `${leaf.slice(0, 6)} is in use, and shown as ${verdict ?? 'never looked at'}`);
+    if ((verdictAge ?? Infinity) > FRESH_S) fail('I5', `${leaf.slice(0, 6)} was not looked at for ${verdictAge} s`);
+    if (needsRestart.length > 0) fail('I5', `${leaf.slice(0, 6)} is shown to need restarts of what has ended`);
+  }
+}
+
 /** I2 in a healed and quiet world, after every user has asked for its volume once more: it is mounted and answers. */
 export function judgeMounted(truth: Truth, histories: readonly History[], fail: Fail): void {
   for (const { volume, mountPoint, now } of histories) {

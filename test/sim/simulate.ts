@@ -2,7 +2,7 @@
 // world is healed, must come to rest, and then, when everybody has gone, to nothing.
 
 import type { History } from './history.js';
-import { judgeEmpty, judgeList, judgeMounted, judgeOrphans, judgeQuiet } from './records.js';
+import { judgeEmpty, judgeList, judgeMounted, judgeOrphans, judgeQuiet, judgeWatched } from './records.js';
 import type { CallEnd, Key } from './truth.js';
 import { quiet } from './scheduler.js';
 import { World, type Options, type Violation } from './world.js';
@@ -111,6 +111,7 @@ class Run {
       return;
     }
     judgeQuiet(list, truth, host, histories, fail);
+    judgeWatched(list, truth, histories, fail);
     for (const key of truth.keys.filter((each) => truth.certainty(each) === 'live')) {
       const end = await this.#ask(key, 'connect');
       if (end?.how !== 'reply') fail('I2', `${key} cannot be connected again in a healthy world: ${nameOf(end)}`);

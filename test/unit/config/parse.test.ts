@@ -30,6 +30,7 @@ test('an empty file gives the documented defaults', () => {
     runDir: '/run/fairlead',
     isolated: false,
     onVanish: 'report',
+    healthIntervalMs: 30_000,
     helperStart: 'auto',
     trustedHelperDirs: ['/usr/sbin', '/usr/bin', '/sbin', '/bin'],
     trustedBaseOwners: [],

@@ -99,6 +99,10 @@ export class Bench {
   brokerConnected = true;
   bootId = 'boot-1';
   onVanish: 'report' | 'remount' = 'report';
+  /** Taken over by the next life of the agent; the first one looks at nothing by itself. */
+  healthIntervalMs = Infinity;
+  /** Processes that have ended. */
+  readonly ended = new Set<number>();
   /** What the ledger could not read back. */
   setAside: SetAsideRecord[] = [];
   /** Taken over by the next life of the agent. */
@@ -204,11 +208,16 @@ export class Bench {
         now: () => this.clock.now(),
         date: () => this.clock.date(),
         sleep: async (ms, signal) => {
+          if (ms === Infinity) await forever();
           await this.clock.sleep(ms, signal);
           if (life !== this.#life) await forever();
         },
       },
-      random: { id: () => (++this.#ids).toString(16).padStart(32, '0') },
+      processes: { runs: ({ pid }) => !this.ended.has(pid) },
+      random: {
+        id: () =>
+          ((BigInt(++this.#ids) * 0x9e3779b97f4a7c15n) % (1n << 64n)).toString(16).padStart(16, '0').padEnd(32, '0'),
+      },
       log: { info: (event) => this.told.push(event), warn: (event) => this.warnings.push(event) },
       settings: {
         authorise: () => undefined,
@@ -224,6 +233,7 @@ export class Bench {
           return bootId();
         },
         evidence: this.evidence,
+        healthIntervalMs: this.healthIntervalMs,
       },
       reach: (point: AgentPoint) => this.events.push(`reach ${point}`),
     };

@@ -1,0 +1,148 @@
+// Looks at every mount in use, again and again, so that `ls` says how it is before anybody asks, and so that what has died or vanished is
+// brought back without a request. A look takes no lock and waits for nobody; what it finds is done by the caretaker, under the lock, after
+// a look of its own. Where a request is at work the monitor keeps away.
+
+import { FairleadError } from '../core/errors.js';
+import { remedyFor } from '../core/recover.js';
+import type { Observation } from '../core/observation.js';
+import type { Leaf } from '../core/volume.js';
+import type { Caretaker } from './caretaker.js';
+import { verdictOf, type Context } from './context.js';
+
+/** Milliseconds for one look: longer than any probe. */
+const LOOK_MS = 30_000;
+/** Milliseconds between the beginnings of two looks, at least: a look costs a process or two. */
+const PACE_MS = 100;
+/** Looks that may be open at the same time. What hangs keeps one open until its probe is overdue. */
+const MAX_LOOKS = 128;
+/** Milliseconds for finding out whether strangers' mounts are still there. */
+const INVENTORY_MS = 10_000;
+
+/** The engine's eyes. */
+export class HealthMonitor {
+  readonly #context: Context;
+  readonly #caretaker: Caretaker;
+  readonly #isReady: () => boolean;
+  readonly #looking = new Set<Leaf>();
+
+  /** `isReady`: whether the start is over; before that the reconciler looks at everything. */
+  constructor(context: Context, caretaker: Caretaker, isReady: () => boolean) {
+    this.#context = context;
+    this.#caretaker = caretaker;
+    this.#isReady = isReady;
+  }
+
+  /** Begins; ends with the engine. */
+  start(): void {
+    void this.#work();
+  }
+
+  async #work(): Promise<void> {
+    const { ports, stopping } = this.#context;
+    while (!stopping.signal.aborted) {
+      await this.#pause(this.#about(ports.settings.healthIntervalMs / 2));
+      if (!this.#isReady() || !ports.broker.connected) continue;
+      this.#forgetEndedProcesses();
+      await this.#refreshStrangers();
+      await this.#round();
+    }
+  }
+
+  /** Begins a look at each mount in use, evenly over about half the interval, however long the looks take. */
+  async #round(): Promise<void> {
+    const { state, ports, stopping } = this.#context;
+    const leaves = [...state.mounts.keys()].filter((leaf) => this.#isOurs(leaf));
+    const pace = ports.settings.healthIntervalMs / (2 * leaves.length);
+    for (const leaf of leaves) {
+      if (stopping.signal.aborted) return;
+      if (this.#looking.size < MAX_LOOKS && this.#isOurs(leaf)) void this.#look(leaf);
+      await this.#pause(Math.max(PACE_MS, this.#about(pace)));
+    }
+  }
+
+  /** Whether the mount is in use and nobody is at work on it. */
+  #isOurs(leaf: Leaf): boolean {
+    const { state, locks } = this.#context;
+    const isSettled = state.mounts.get(leaf)?.state === 'mounted' && !state.operations.has(leaf);
+    return isSettled && state.isUsed(leaf) && !locks.isHeld(leaf) && !this.#looking.has(leaf);
+  }
+
+  async #look(leaf: Leaf): Promise<void> {
+    const { state, ports } = this.#context;
+    const record = state.mounts.get(leaf);
+    if (record === undefined) return;
+    const begun = ports.clock.now();
+    this.#looking.add(leaf);
+    try {
+      const onlyRead = state.attachmentsOf(leaf).every(({ readOnly }) => readOnly);
+      const probe = onlyRead ? 'read-only' : 'read-write';
+      const observation = await ports.broker.observe(record.volume, { probe, budgetMs: LOOK_MS });
+      this.#looking.delete(leaf);
+      // Whoever has the lock, or had it meanwhile, knows better.
+      const sight = state.sightOf(leaf);
+      if (state.mounts.get(leaf) !== record || !this.#isOurs(leaf) || sight.verdictAt > begun) return;
+      this.#learn(leaf, observation);
+    } catch (error) {
+      // Nothing was learnt, and the age of the verdict shows it. What it means for the host is said by whoever needs the broker.
+      if (!(error instanceof FairleadError)) ports.log.warn('look-failed', { leaf, error });
+    } finally {
+      this.#looking.delete(leaf);
+    }
+  }
+
+  #learn(leaf: Leaf, observation: Observation): void {
+    const { state, ports, stopping } = this.#context;
+    const record = state.mounts.get(leaf);
+    if (record === undefined || stopping.signal.aborted) return;
+    const before = state.sightOf(leaf).verdict;
+    this.#context.note(observation);
+    const verdict = verdictOf(observation);
+    if (verdict !== null && verdict !== before) {
+      ports.log.warn('verdict-changed', { leaf, from: before, to: verdict, reason: observation.judgement?.reason });
+    }
+    const remedy = remedyFor({
+      record,
+      operation: undefined,
+      attachments: state.attachmentsOf(leaf).length,
+      held: state.holds.has(leaf),
+      observation,
+      bootId: ports.settings.bootId,
+      onVanish: ports.settings.onVanish,
+    });
+    if (remedy === 'restore' || remedy === 'forget') this.#caretaker.schedule(record.volume);
+  }
+
+  /** Processes that held a dead mount do so until they end. */
+  #forgetEndedProcesses(): void {
+    const { state, ports } = this.#context;
+    for (const leaf of state.mounts.keys()) {
+      const sight = state.sightOf(leaf);
+      if (sight.needsRestart.length === 0) continue;
+      sight.needsRestart = sight.needsRestart.filter((holder) => ports.processes.runs(holder));
+    }
+  }
+
+  /** Takes strangers off the list that have gone. */
+  async #refreshStrangers(): Promise<void> {
+    const { state, ports } = this.#context;
+    const known = [...state.strangers.keys()];
+    if (known.length === 0) return;
+    try {
+      const { items } = await ports.broker.inventory(INVENTORY_MS);
+      const mounted = new Set(items.filter(({ mounts }) => mounts.length > 0).map(({ leaf }) => leaf));
+      for (const leaf of known) if (!mounted.has(leaf)) state.strangers.delete(leaf);
+    } catch (error) {
+      if (!(error instanceof FairleadError)) ports.log.warn('look-failed', { error });
+    }
+  }
+
+  /** About that long, between half and one and a half times, so that agents of many hosts do not look in step. */
+  #about(ms: number): number {
+    return ms * (0.5 + parseInt(this.#context.ports.random.id().slice(0, 8), 16) / 0xffffffff);
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const { ports, stopping } = this.#context;
+    await ports.clock.sleep(ms, stopping.signal);
+  }
+}
