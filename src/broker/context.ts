@@ -6,6 +6,7 @@ import type { SettingsByBackend } from '../backends/backend.js';
 import type { Machine } from '../sys/ports.js';
 import { KeyLocks } from '../core/key-locks.js';
 import { Prober } from './prober.js';
+import { UnitsSeen } from './units-seen.js';
 
 /** What the broker's own reading of the configuration says. */
 export interface BrokerSettings {
@@ -39,6 +40,7 @@ export interface Context extends BrokerPorts {
   readonly helpers: { count: number };
   /** Units of daemons that were left alive after an unmount because they may serve a copy in another namespace. */
   readonly leftServing: Set<string>;
+  readonly unitsSeen: UnitsSeen;
 }
 
 /** A broker that has done nothing yet. */
@@ -49,5 +51,6 @@ export function createContext(ports: BrokerPorts): Context {
     locks: new KeyLocks(ports.machine.clock),
     helpers: { count: 0 },
     leftServing: new Set(),
+    unitsSeen: new UnitsSeen(),
   };
 }

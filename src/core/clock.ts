@@ -1,5 +1,11 @@
 // Time, as a port: the core and the engine have no clock of their own.
 
+/**
+ * What a sleep is aborted with whose end is no failure: without a reason AbortController.abort() makes an error with a
+ * stack, at every request, that nobody reads.
+ */
+export const NOT_NEEDED = 'not needed any more';
+
 /** Milliseconds, monotonic. */
 export interface Clock {
   now(): number;

@@ -1,7 +1,7 @@
 // A request's time on the broker's side, and waiting that ends with it. Nothing here interrupts work: whoever gives up
 // waiting knows that the work may still go on, and says so.
 
-import type { Clock } from '../core/clock.js';
+import { type Clock, NOT_NEEDED } from '../core/clock.js';
 
 /** The moment by which a request must be answered. */
 export class Deadline {
@@ -40,7 +40,7 @@ export async function within<T>(clock: Clock, work: Promise<T>, ms: number): Pro
   try {
     return await Promise.race([work, timeUp]);
   } finally {
-    done.abort();
+    done.abort(NOT_NEEDED);
   }
 }
 

@@ -23,9 +23,11 @@ export interface Transport {
   close(): void;
 }
 
+const encoder = new TextEncoder();
+
 /** The frame of a value. Throws RangeError if it is larger than MAX_FRAME_BYTES. */
 export function encodeFrame(value: object): Uint8Array {
-  const body = new TextEncoder().encode(JSON.stringify(value));
+  const body = encoder.encode(JSON.stringify(value));
   if (body.length > MAX_FRAME_BYTES) throw new RangeError('a frame larger than MAX_FRAME_BYTES');
   const frame = new Uint8Array(HEADER_BYTES + body.length);
   new DataView(frame.buffer).setUint32(0, body.length);

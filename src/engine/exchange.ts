@@ -3,7 +3,7 @@
 
 import { FairleadError } from '../core/errors.js';
 import { REPLY_GRACE_MS } from '../core/limits.js';
-import type { Clock } from '../core/clock.js';
+import { type Clock, NOT_NEEDED } from '../core/clock.js';
 import type { RequestContext } from '../core/requests.js';
 import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
@@ -37,10 +37,8 @@ export async function answerWithin<Reply>(
   let reject!: (error: Error) => void;
   const promise = new Promise<Reply>((...ends) => ([resolve, reject] = ends));
   let answered = false;
-  let failure: unknown = new FairleadError(
-    'deadline-exceeded',
-    'The request was not done in time. What it began is being worked off; repeat the request to learn how it ended.',
-  );
+  // What there is none of is made only when it is needed: an error has a stack, and most requests end well.
+  let failure: unknown = null;
   const close = (): boolean => {
     const first = !answered;
     answered = true;
@@ -57,7 +55,7 @@ export async function answerWithin<Reply>(
   };
   const timer = new AbortController();
   void clock.sleep(deadline.remaining + REPLY_GRACE_MS - REPLY_TRAVEL_MS, timer.signal).then(() => {
-    if (close()) reject(failure as Error);
+    if (close()) reject((failure as Error | null) ?? lateError());
   });
   void work(exchange)
     .then(
@@ -69,8 +67,15 @@ export async function answerWithin<Reply>(
         else log.warn('work-failed-after-its-answer', { error });
       },
     )
-    .finally(() => timer.abort());
+    .finally(() => timer.abort(NOT_NEEDED));
   return promise;
+}
+
+function lateError(): FairleadError {
+  return new FairleadError(
+    'deadline-exceeded',
+    'The request was not done in time. What it began is being worked off; repeat the request to learn how it ended.',
+  );
 }
 
 /**

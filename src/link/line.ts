@@ -3,7 +3,7 @@
 // decision is made here.
 
 import type { z } from 'zod';
-import type { Clock } from '../core/clock.js';
+import { type Clock, NOT_NEEDED } from '../core/clock.js';
 import { errorFromBody, FairleadError } from '../core/errors.js';
 import { encodeFrame, FrameDecoder, type Transport } from '../core/frames.js';
 import {
@@ -101,7 +101,7 @@ class Connection {
     this.#transport.send(encodeFrame({ id, verb: question.verb, budgetMs, ...question.args }));
     const timeUp = clock.sleep(budgetMs + LINK_REPLY_GRACE_MS, late.signal).then(() => 'late' as const);
     const reply = await Promise.race([answered, timeUp]);
-    late.abort();
+    late.abort(NOT_NEEDED);
     if (reply === 'late') {
       const message = `${this.#name.replace(/^t/, 'T')} did not answer in time. Try again.`;
       return { end: 'lost', error: new FairleadError('deadline-exceeded', message) };

@@ -2,7 +2,7 @@
 
 import { FairleadError } from '../../core/errors.js';
 import { type DiskName, parseDiskName } from '../../core/names.js';
-import type { DiskSight } from '../../core/observation.js';
+import type { DiskSight, UnitState } from '../../core/observation.js';
 import type { Access, Judgement } from '../../core/verdict.js';
 import type { Context } from '../context.js';
 import { type Deadline, LATE, within } from '../../core/deadline.js';
@@ -18,7 +18,7 @@ const LOOKS = 3;
 export const observe: Handler<'observe'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);
   // Both may take a moment, and neither waits for the other. A failure is thrown when it is this one's turn.
-  const asking = unitState(context, place.mountUnit, deadline);
+  const asking = unitBeside(context, place, deadline);
   asking.catch(() => undefined);
   const name = request.disk === undefined ? null : parseDiskName(request.disk, 'disk');
   if (name !== null) place.authorise();
@@ -35,6 +35,21 @@ export const observe: Handler<'observe'> = async ({ context, deadline }, request
     ...(disk === null ? {} : { disk }),
   };
 };
+
+/** The state of the mount unit; not asked for again while the mount that it was seen with is there. */
+async function unitBeside(context: Context, place: Place, deadline: Deadline): Promise<UnitState | null> {
+  const { machine, unitsSeen } = context;
+  const unit = place.mountUnit;
+  const before = machine.table.at(place.mountpoint).at(-1);
+  const known = unitsSeen.recall(unit, before);
+  if (known !== null) return known;
+  const { moment } = unitsSeen;
+  const state = await unitState(context, unit, deadline);
+  const after = machine.table.at(place.mountpoint).at(-1);
+  const same = before !== undefined && before.mountId === after?.mountId && before.dev === after.dev;
+  if (state !== null) unitsSeen.learn(unit, same ? after : undefined, state, moment);
+  return state;
+}
 
 interface Judged {
   readonly sight: Sight;

@@ -36,6 +36,7 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
   const begun = machine.clock.now();
   context.reach('broker.mount.starting');
   helpers.count += 1;
+  context.unitsSeen.begin(place.mountUnit);
   const running = machine.units
     .start({ unit: place.mountUnit, program: way.program, args: way.args, budgetMs })
     .finally(() => {
