@@ -91,9 +91,9 @@ export class HealthMonitor {
   }
 
   #learn(leaf: Leaf, observation: Observation): void {
-    const { state, ports, stopping } = this.#context;
+    const { state, ports } = this.#context;
     const record = state.mounts.get(leaf);
-    if (record === undefined || stopping.signal.aborted) return;
+    if (record === undefined) return;
     const before = state.sightOf(leaf).verdict;
     this.#context.note(observation);
     const verdict = verdictOf(observation);
