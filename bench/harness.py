@@ -71,34 +71,6 @@ class Bare:
             raise RuntimeError(f"{program} ended with {status}")
 
 
-class Plain:
-    """Fairlead's door, asked by Python's own HTTP client."""
-
-    def __init__(self, options):
-        self._options = options
-
-    def connect(self, job):
-        self._ask("/v1/connect", job)
-
-    def disconnect(self, job):
-        self._ask("/v1/disconnect", job)
-
-    def _ask(self, path, job):
-        import http.client
-        import socket
-
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.connect(self._options["socket"])
-        body = {"url": "quobyte://" + job["export"], "disk": job["name"], "consumer": "nova:" + job["instance"]}
-        connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
-        reply = connection.getresponse()
-        text = reply.read()
-        connection.close()
-        if reply.status != 200:
-            raise RuntimeError(text.decode())
-
-
 def connection_info(job):
     data = {"export": job["export"], "name": job["name"], "format": "raw"}
     return {"driver_volume_type": "quobyte", "data": data, "serial": job["instance"]}
@@ -111,6 +83,8 @@ def instance(job):
 def subject_of(name, options):
     if name == "bare":
         return Bare(options)
+    import nova.conf
+
     host = types.SimpleNamespace(find_secret=lambda *_: None)
     Nova.configure(options)
     if name == "nova-own":
@@ -119,7 +93,13 @@ def subject_of(name, options):
         assert not quobyte.is_systemd(), "no systemd may be seen here: the helpers are started in the same way for all"
         return Nova(quobyte.LibvirtQuobyteVolumeDriver(host))
     if name == "nova-fairlead":
-        return Plain(options)
+        from fairlead_nova import settings
+
+        settings.register()
+        nova.conf.CONF.set_override("socket", options["socket"], group="fairlead")
+        from fairlead_nova.driver import FairleadQuobyteVolumeDriver
+
+        return Nova(FairleadQuobyteVolumeDriver(host))
     raise SystemExit(f"no such subject: {name}")
 
 
