@@ -239,6 +239,11 @@ export function bench(uid = AGENT_UID, clock: Clock = systemClock): Bench {
   mine.onData((bytes) => replies.push(...(decoder.push(bytes).values as Record<string, unknown>[])));
   serve(context, { uid, pid: 1 }, theirs);
   let next = 1;
+  let greeting: Promise<unknown> | null = null;
+  const greet = (): Promise<unknown> => {
+    say({ id: 1, verb: 'hello', version: PROTOCOL_VERSION, budgetMs: 1000 });
+    return reply(1);
+  };
   const say = (frame: object): void => mine.send(encodeFrame(frame));
   const find = (id: number): Record<string, unknown> | undefined =>
     replies.find((one) => one['id'] === id && !('part' in one));
@@ -259,8 +264,8 @@ export function bench(uid = AGENT_UID, clock: Clock = systemClock): Bench {
     reply,
     replies,
     ask: async (verb: string, args: object, budgetMs = 1000): Promise<unknown> => {
-      if (next === 1) say({ id: next, verb: 'hello', version: PROTOCOL_VERSION, budgetMs: 1000 });
-      if (next === 1) await reply(next);
+      greeting ??= greet();
+      await greeting;
       next += 1;
       const id = next;
       say({ id, verb, budgetMs, ...args });

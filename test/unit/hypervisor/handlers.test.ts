@@ -144,12 +144,14 @@ describe('plug', () => {
     ['a file elsewhere', { backing: { name: '/etc/shadow', format: 'raw' } }],
     ['a protocol', { backing: { name: 'nbd:x', format: 'raw' } }],
     ['an outside data file', { dataFile: '/srv/images/data' }],
+    ['an outside image with data of its own', { backing: { name: '/srv/images/odd', format: 'qcow2' } }],
     ['itself', { backing: { name: 'disk', format: 'qcow2' } }],
   ])('refuses a qcow2 that rests on %s', async (_, header) => {
     const leaf = peer.path.replace(/\/disk$/, '');
     peer.images.files.set(peer.path, { size: MIB, header });
     peer.images.files.set(`${leaf}/base`, { size: MIB });
     peer.images.files.set('/srv/images/data', { size: MIB });
+    peer.images.files.set('/srv/images/odd', { size: MIB, header: { dataFile: 'data' } });
     expect(await plug({ format: 'qcow2' })).toBe('permission-denied disk');
     expect(changes()).toEqual([]);
   });
