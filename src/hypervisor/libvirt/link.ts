@@ -70,7 +70,6 @@ export class Link {
       // 'close' follows, and ends what waits.
     });
     socket.on('data', (bytes: Buffer) => this.#receive(bytes));
-    socket.on('end', () => socket.destroy());
     socket.on('close', () => this.end());
   }
 

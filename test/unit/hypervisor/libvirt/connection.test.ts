@@ -160,7 +160,11 @@ describe('what is not the protocol ends the connection, and the next call has a 
     ['a question', (call) => packet({ procedure: LOOKUP, type: 0, serial: call.serial, payload: good(call) })],
     ['a stream', (call) => packet({ procedure: LOOKUP, type: 3, serial: call.serial, payload: good(call) })],
     ['a reply with descriptors', (call) => packet({ procedure: LOOKUP, type: 5, serial: call.serial })],
-    ['an unknown status', (call) => packet({ procedure: LOOKUP, status: 2, serial: call.serial })],
+    [
+      'an unknown status',
+      (call) =>
+        packet({ procedure: LOOKUP, status: 2, serial: call.serial, payload: failure(call, 42, '').subarray(28) }),
+    ],
     ['a result that ends too early', (call) => reply(call, good(call).subarray(0, 20))],
     ['a result with something behind it', (call) => reply(call, Buffer.concat([good(call), words(0)]))],
     [
@@ -206,11 +210,21 @@ describe('a call that takes too long', () => {
     const slow = ask('late, but in time');
     expect(await refusal('late', 100)).toBe('deadline-exceeded');
     expect(systemClock.now() - began).toBeLessThan(1000);
+    expect(await ask('meanwhile')).toBe('meanwhile');
+    expect(server.calls.find((call) => nameIn(call) === 'meanwhile')?.connection).toBe(1);
     // The late reply comes before the one that is still waited for, on the same connection.
     for (const call of late.reverse()) call.socket.write(reply(call, domain(nameIn(call) ?? '')));
     expect(await slow).toBe('late, but in time');
+    await until('the connection that was slow ends', () => late[0]?.socket.destroyed === true);
     expect(await ask('next')).toBe('next');
-    expect(server.calls.find((call) => nameIn(call) === 'next')?.connection).toBe(1);
+  });
+
+  it('is not even sent when its time is over', async () => {
+    const { server, ask, refusal } = await bench(echo);
+    await ask('before');
+    expect(await refusal('over', 0)).toBe('unavailable');
+    expect(await ask('after')).toBe('after');
+    expect(server.calls.map(nameIn)).not.toContain('over');
   });
 
   it('keeps no other from being asked, however many there are', async () => {

@@ -76,11 +76,10 @@ async function knowing(
       case XML: {
         if (one?.instead !== undefined) return one.instead(call);
         if (one === undefined) return failure(call, NO_DOMAIN, 'none');
+        // What a transient domain has no next start for, libvirt describes as it is now.
+        const [live, config] = [one.live ?? one.config ?? [], one.config ?? one.live ?? []];
         const running = one.live !== undefined && flags === 0;
-        return reply(
-          call,
-          string(xmlOf(one, running ? (one.live ?? []) : (one.config ?? []), running ? " id='7'" : '')),
-        );
+        return reply(call, string(xmlOf(one, running ? live : config, running ? " id='7'" : '')));
       }
       case 151:
         return reply(call, words(one?.config === undefined ? 0 : 1));

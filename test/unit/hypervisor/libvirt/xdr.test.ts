@@ -61,6 +61,7 @@ describe('bytes that are no value', () => {
     ['say neither yes nor no', optional(uint), '00000002 00000001'],
     ['have a list that is longer than it may be', list(uint, 1), '00000002 00000001 00000001'],
     ['have a list that is longer than they are', list(uint, 4_000_000_000), 'ee6b2800 00000001'],
+    ['have a list of so many nothings', list(nothing, 4_000_000_000), 'ee6b2800 00000001'],
     ['have a number that cannot be counted', hyper, '00200000 00000000'],
   ];
   it.each(table)('they %s', (_, shape, words) => {
