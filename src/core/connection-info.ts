@@ -102,9 +102,16 @@ export function parseConnectionInfo(value: unknown, field: string, grammar: Volu
   };
 }
 
-/** Where a member of {@link ConnectionInfo.options} stands in a record, for refusals of options that cannot go together. */
-export function memberOf(option: keyof DiskOptions, field: string): string {
-  return option === 'shareable' ? `${field}.multiattach` : field;
+/** Where a part of the description stands in a record, for refusals of parts that cannot go together. */
+export function memberOf(part: keyof DiskOptions | 'access', field: string): string {
+  switch (part) {
+    case 'access':
+      return `${field}.data.access_mode`;
+    case 'shareable':
+      return `${field}.multiattach`;
+    default:
+      return field;
+  }
 }
 
 /**

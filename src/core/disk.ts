@@ -117,15 +117,18 @@ export interface DiskChoice {
   readonly options: DiskOptions;
 }
 
-/** The name that an option has in a request, for refusals. */
-export type OptionField = (option: keyof DiskOptions) => string;
+/** The name that a part of the choice has in a request, for refusals. */
+export type FieldOf = (part: keyof DiskOptions | 'access') => string;
+
+const fieldOfRequest: FieldOf = (part) => (part === 'access' ? 'readOnly' : `options.${part}`);
 
 /** The description of one disk; `invalid-argument` for parts that QEMU cannot have together. */
-export function describeDisk(
-  choice: DiskChoice,
-  field: OptionField = (option) => `options.${option}`,
-): DiskDescription {
+export function describeDisk(choice: DiskChoice, field: FieldOf = fieldOfRequest): DiskDescription {
   const { format, driver, bus, access, options } = choice;
+  // libvirt: "readonly sata disks are not supported".
+  if (access === 'read-only' && (bus === 'ide' || bus === 'sata')) {
+    throw refusal(field('access'), 'is not for the buses ide and sata: use virtio, scsi or usb');
+  }
   if (options.unit !== undefined && bus !== 'scsi') throw refusal(field('unit'), 'is for the bus scsi only');
   if (options.shareable === true) checkShareable(choice, field('shareable'));
   const { serial = null, alias = null, iotune = null, blockSizes = null, discard, encryption, unit } = options;

@@ -83,7 +83,7 @@ export const NOVA_ROUTES: readonly Route[] = [
           access,
           options,
         },
-        (option) => memberOf(option, RECORD),
+        (part) => memberOf(part, RECORD),
       );
       return { path: file, xml: diskXml(description), ...description, notes: notesOf(record.unknownLimits) };
     },

@@ -103,6 +103,9 @@ describe('the description of a disk', () => {
     expect(fieldOf({ options: { unit: 0 } })).toBe('options.unit');
     expect(fieldOf({ options: shareable, driver: writeback })).toBe('options.shareable');
     expect(fieldOf({ options: shareable, format: 'qcow2' })).toBe('options.shareable');
+    expect(fieldOf({ access: 'read-only', bus: 'sata' })).toBe('readOnly');
+    expect(fieldOf({ access: 'read-only', bus: 'ide' })).toBe('readOnly');
+    expect(describeDisk({ ...choice, access: 'read-only', bus: 'usb' }).readonly).toBe(true);
     expect(describeDisk({ ...choice, options: shareable, format: 'qcow2', access: 'read-only' }).shareable).toBe(true);
     const named = refusalOf(() => describeDisk({ ...choice, options: { unit: 0 } }, (option) => `mine.${option}`));
     expect(named.field).toBe('mine.unit');

@@ -158,6 +158,10 @@ describe('disk-config', () => {
       { diskInfo: disk, connectionInfo: record({}, { multiattach: true }), driver: writeback },
       'connectionInfo.multiattach',
     ],
+    [
+      { diskInfo: { ...disk, bus: 'sata' }, connectionInfo: record({ access_mode: 'ro' }) },
+      'connectionInfo.data.access_mode',
+    ],
     [{}, 'diskInfo'],
   ];
   it.each(odd)('refuses %#', async (body, field) => {
