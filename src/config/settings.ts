@@ -21,8 +21,8 @@ const PATH_FORM = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._+@:,=~-]+)+$/;
 const PATH_RULE = 'an absolute path without "." or ".." parts, of letters, digits and . _ + @ : , = ~ - (and not "/")';
 /** Bytes of a path that may be configured. */
 const MAX_PATH_BYTES = 1024;
-/** Bytes of run_dir: a unix socket's name holds 107 (unix(7)), and the longest name below run_dir takes 12. */
-const MAX_RUN_DIR_BYTES = 95;
+/** Bytes of run_dir: a unix socket's name holds 107 (unix(7)), and `/hypervisor.sock` takes 16. */
+const MAX_RUN_DIR_BYTES = 91;
 /** Bytes of a unix socket's name (unix(7)). */
 const MAX_SOCKET_BYTES = 107;
 /** Entries in a list. */
@@ -287,7 +287,7 @@ export const SETTINGS = z.strictObject({
     .default('/run/fairlead')
     .meta(
       facts(
-        'Directory of sockets and locks: agent.sock, broker.sock, agent.lock, broker.lock.',
+        'Directory of sockets and locks: agent.sock, broker.sock, hypervisor.sock, and a lock of each process.',
         `${PATH_RULE}, at most ${MAX_RUN_DIR_BYTES} bytes long since a socket's name is short`,
       ),
     ),
