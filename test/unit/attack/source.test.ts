@@ -99,7 +99,7 @@ describe('R19, the log', () => {
     );
     // A fixed level is for the moments before the configuration is read, and gives way to what it says.
     const last = new Map(creations.map(({ path, given }) => [path, given]));
-    expect([...last.keys()].sort()).toEqual(['src/agent.ts', 'src/broker-main.ts', 'src/up.ts']);
+    expect([...last.keys()].sort()).toEqual(['src/agent.ts', 'src/up.ts', 'src/up/service.ts']);
     for (const given of last.values()) expect(given).toMatch(/config\.logLevel/);
   });
 });
