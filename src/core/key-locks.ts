@@ -18,8 +18,8 @@ export class KeyLocks {
     this.#clock = clock;
   }
 
-  /** The lock of `key`, or null if it was not free within `ms`. */
-  async take(key: string, ms: number): Promise<Unlock | null> {
+  /** The lock of `key`, or null if it was not free within `ms`, or before the signal aborted. */
+  async take(key: string, ms: number, signal?: AbortSignal): Promise<Unlock | null> {
     const queue = this.#queues.get(key);
     if (queue === undefined) {
       this.#queues.set(key, []);
@@ -34,10 +34,15 @@ export class KeyLocks {
     const mine = new AbortController();
     const granted = (): void => mine.abort();
     queue.push(granted);
-    await this.#clock.sleep(ms, mine.signal);
+    await this.#clock.sleep(ms, signal === undefined ? mine.signal : AbortSignal.any([mine.signal, signal]));
     if (mine.signal.aborted) return this.#unlock(key);
     queue.splice(queue.indexOf(granted), 1);
     return null;
+  }
+
+  /** Whether somebody has the lock. */
+  isTaken(key: string): boolean {
+    return this.#queues.has(key);
   }
 
   #unlock(key: string): Unlock {

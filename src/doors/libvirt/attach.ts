@@ -101,7 +101,7 @@ async function connect({ ports, request, uuid, deadline }: Attach): Promise<Conn
   try {
     return await ports.engine.connect(
       { volume, disk, consumer: consumerOf(uuid), readOnly: access === 'read-only' },
-      unhurried(stepTime(deadline)),
+      unhurried(stepTime(deadline, 'steps')),
     );
   } catch (error) {
     if (!(error instanceof FairleadError) || error.code !== 'conflict' || error.field !== 'readOnly') throw error;
@@ -155,7 +155,10 @@ async function makeImage({ ports, request, deadline }: Attach, connected: Connec
     );
   }
   try {
-    const { created } = await ports.hypervisor.create({ volume, disk, format, bytes: create }, stepTime(deadline));
+    const { created } = await ports.hypervisor.create(
+      { volume, disk, format, bytes: create },
+      stepTime(deadline, 'steps'),
+    );
     return created;
   } catch (error) {
     throw isRefusal(error) ? error : withSentence(error, IMAGE_MAY_STAY);
@@ -172,7 +175,7 @@ async function plugInTurn(attach: Attach, { path }: ConnectReply): Promise<End> 
   const { ports, request, uuid, deadline, exchange } = attach;
   const { volume, disk, format, bus, access, options, scope } = request;
   // As it is now: connecting may have taken long.
-  const domain = await ports.hypervisor.domain(nameOf(uuid), stepTime(deadline));
+  const domain = await ports.hypervisor.domain(nameOf(uuid), stepTime(deadline, 'steps'));
   checkScope(domain, request);
   const before = domain.disks.find((one) => one.path === path);
   const target = request.target ?? before?.target ?? freeTarget(domain, bus);
@@ -181,7 +184,7 @@ async function plugInTurn(attach: Attach, { path }: ConnectReply): Promise<End> 
   try {
     const plugged = await ports.hypervisor.plug(
       { domain: uuid, volume, disk, format, target, bus, access, options, scope },
-      stepTime(deadline),
+      stepTime(deadline, 'look'),
     );
     // Whoever was told that it failed must not find it done.
     if (exchange.isAnswered()) return { end: 'failed', error: tooLate(), undo };

@@ -138,7 +138,7 @@ async function unplug(ports: LibvirtDoorPorts, found: Found, deadline: Deadline)
   const { uuid, domain, volume, disk, path } = found;
   if (domain === null) return false;
   try {
-    const { changed } = await ports.hypervisor.unplug({ domain: uuid, volume, disk }, stepTime(deadline));
+    const { changed } = await ports.hypervisor.unplug({ domain: uuid, volume, disk }, stepTime(deadline, 'look'));
     return changed;
   } catch (error) {
     const code = error instanceof FairleadError ? error.code : null;

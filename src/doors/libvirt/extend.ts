@@ -32,7 +32,7 @@ export async function extend(
     const format = parseDiskFormat(described.format, 'format');
     const { uuid } = domain;
     const grown = await turns.take(diskTurn(uuid, volume.leaf, disk), deadline, context.signal, () =>
-      ports.hypervisor.grow({ domain: uuid, volume, disk, format, bytes }, stepTime(deadline)),
+      ports.hypervisor.grow({ domain: uuid, volume, disk, format, bytes }, stepTime(deadline, 'look')),
     );
     return { domain: { uuid, name: domain.name }, target, leaf: volume.leaf, path, ...grown };
   });

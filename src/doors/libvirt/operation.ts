@@ -12,8 +12,8 @@ import type { EventLog } from './ports.js';
 
 /** Milliseconds for each step that undoes something, whatever is left of the request's time. */
 export const UNDO_MS = 10_000;
-/** Milliseconds that are kept back from a step for those that come after it, at most half of what is left. */
-const RESERVE_MS = 5000;
+/** Milliseconds that are kept back for the steps that come after one: some of them, or only the look at how it ended. */
+const RESERVES_MS = { steps: 5000, look: 1000 } as const;
 /** Milliseconds that a domain is looked for, at least, after a step whose end is not known. */
 const LOOK_MS = 5000;
 const LOOK_PAUSES = { first: 100, last: 1000 };
@@ -54,9 +54,9 @@ export async function answerInTime<Reply>(
   throw failure;
 }
 
-/** The time of one step of a request, with something kept back for the steps after it. */
-export function stepTime(deadline: Deadline): number {
-  return Math.max(1, Math.floor(Math.max(deadline.remaining / 2, deadline.before(RESERVE_MS))));
+/** The time of one step of a request: all that is left but what is kept back for what comes after it, at least half. */
+export function stepTime(deadline: Deadline, after: keyof typeof RESERVES_MS): number {
+  return Math.max(1, Math.floor(Math.max(deadline.remaining / 2, deadline.before(RESERVES_MS[after]))));
 }
 
 /** A context for the engine: so much time, and no client that could go away. */
