@@ -33,7 +33,7 @@ export const grow: Handler<'grow'> = async (call, request) => {
       const message = "The domain has the disk with another format. Give the disk's real format.";
       throw new FairleadError('conflict', message, { field: 'format', leaf: place.volume.leaf });
     }
-    if (own.some((disk) => disk.live)) return await growLive(call, place, usersOf(domains, place), bytes);
+    if (own.some((disk) => disk.live)) return await growLive(call, place, usersOf(domains, place), format, bytes);
     requireUnused(domains, complete, place);
     return await growImage(call, place, format, bytes);
   });
@@ -72,16 +72,27 @@ function requireUnused(domains: readonly Domain[], complete: boolean, { path, vo
 }
 
 async function growLive(
-  { context, deadline }: Call,
+  call: Call,
   place: DiskPlace,
   users: readonly User[],
+  format: DiskFormat,
   bytes: number,
 ): Promise<ResultOf<'grow'>> {
+  const { context, deadline } = call;
   const { libvirt, log } = context;
-  const sizeIn = async ({ domain, disk }: User): Promise<number> =>
+  const inQemu = async ({ domain, disk }: User): Promise<number> =>
     (await libvirt.blockInfo(domain, disk.target, Math.max(1, deadline.remaining))).capacity;
+  // Asked for a size, QEMU looks at all files of its guest, in the loop that runs the guest: one with a disk on a hung volume would stand still
+  // altogether. So the file is read, by a child, wherever that says it: not where each of several domains has its own idea of the size, and not
+  // where the file is larger than what is wanted, since an encrypted one is larger than what its guest sees.
+  const inFile = users.length === 1;
+  const sizeIn = (user: User): Promise<number> => (inFile ? sizeOfImage(call, place, format) : inQemu(user));
+  const sizeBefore = async (user: User): Promise<number> => {
+    const size = await sizeIn(user);
+    return inFile && size > bytes ? await inQemu(user) : size;
+  };
   // All are looked at before the first one is changed.
-  const sizes = await Promise.all(users.map(async (user) => ({ user, before: await sizeIn(user) })));
+  const sizes = await Promise.all(users.map(async (user) => ({ user, before: await sizeBefore(user) })));
   for (const { before } of sizes) requireGrowth(place, before, bytes);
   const smaller = sizes.filter(({ before }) => before < bytes);
   for (const { user } of smaller) {
@@ -91,6 +102,15 @@ async function growLive(
   if (smaller.length > 0)
     log.info('disk-grown', { leaf: place.volume.leaf, by: 'hypervisor', domains: smaller.length });
   return { changed: smaller.length > 0, by: 'hypervisor', bytes };
+}
+
+/** Bytes of an image that a guest has, as its file says them. */
+function sizeOfImage({ context, deadline }: Call, place: DiskPlace, format: DiskFormat): Promise<number> {
+  return context.images.with(place.volume.leaf, deadline, 'image-user', async (hands) => {
+    const answer = await hands.open(place.image, 'read', format);
+    if (answer.kind !== 'opened') throw hands.explain(answer);
+    return answer.size;
+  });
 }
 
 async function growImage(call: Call, place: DiskPlace, format: DiskFormat, bytes: number): Promise<ResultOf<'grow'>> {

@@ -295,9 +295,12 @@ describe.skipIf(why !== null)(`a guest${why === null ? '' : ` (skipped: ${why})`
     await writesGoOn(one);
     await host.sandbox('fault', 'hanging', 'hang-unanswered');
     const atFirst = await one.disks();
-    expect(await attach(one, sound, 'disk', '--create', '1M')).toMatchObject({ status: 0 });
+    const attached = await attach(one, sound, 'disk', '--create', '1M');
+    expect(attached).toMatchObject({ status: 0 });
     const quick = await one.newDisk(atFirst);
     await one.fill(quick.name, 0, 4, 'meanwhile');
+    expect(await vm('extend', one.name, String(attached.body['target']), String(GROWN))).toMatchObject({ status: 0 });
+    await sees(one, quick.name, GROWN);
     expect(await host.ask('validate', hanging)).toMatchObject({ body: { verdict: 'hung' } });
     expect((await vm('ls')).status).toBe(0);
     expect(await detach(one, sound, 'disk')).toMatchObject({ status: 0, body: { outcome: 'released' } });
