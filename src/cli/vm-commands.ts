@@ -31,9 +31,9 @@ export const VM_COMMANDS: readonly Command[] = [
     operands: [DOMAIN, URL_OPERAND],
     options: {
       disk: { ...DISK, required: true },
-      format: { value: 'FORMAT', description: 'raw or qcow2; never detected; default raw' },
+      format: { value: 'raw|qcow2', description: 'what is in the file; never detected; default raw' },
       target: { value: 'DEV', description: "the guest's device name; default the first free one, from vdb or sdb on" },
-      bus: { value: 'BUS', description: 'virtio or scsi; default virtio' },
+      bus: { value: 'virtio|scsi', description: 'how the guest sees it; default virtio' },
       'read-only': { value: null, description: 'the guest may only read' },
       persistent: { value: null, description: "at the domain's next start too; needed where it does not run" },
       create: { value: 'SIZE', description: 'make an image of that size if the file does not exist, for instance 10G' },

@@ -31,6 +31,7 @@ describe('what the agent is asked', () => {
     [['validate', URL_], 'POST', '/v1/validate', { url: URL_ }],
     [['ls'], 'GET', '/v1/mounts', null],
     [['doctor'], 'GET', '/v1/doctor', null],
+    [['abort', 'a/../b'], 'DELETE', '/v1/mounts/a%2F..%2Fb/connection', null],
     [['lift-hold', 'a/../b'], 'DELETE', '/v1/mounts/a%2F..%2Fb/hold', null],
     [
       [
@@ -139,7 +140,7 @@ describe('a word that is nearly right, or is called otherwise', () => {
     [['extend', 'web'], 'fairlead vm extend?'],
     [['vm', 'connect'], 'fairlead connect?'],
     [['vm', 'attach', 'web', URL_, '--dsk', 'd'], '--disk?'],
-    [['nonsense'], 'It is one of up, connect, disconnect, validate, ls, disk-config, doctor, lift-hold, vm.'],
+    [['nonsense'], 'It is one of up, connect, disconnect, validate, ls, disk-config, doctor, lift-hold, abort, vm.'],
     [['vm', 'nonsense'], 'It is one of vm attach, vm detach, vm extend, vm ls.'],
     [['vm'], 'Say what to do; one of vm attach, vm detach, vm extend, vm ls.'],
   ];

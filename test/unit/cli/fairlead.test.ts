@@ -214,7 +214,7 @@ describe('disks of virtual machines, for people', () => {
       'Usage: fairlead vm detach DOMAIN (TARGET | URL --disk NAME) [--timeout S]\n',
     );
     expect((await fairlead(['vm', 'attach', '-h'])).out).toContain(
-      'Usage: fairlead vm attach DOMAIN URL --disk NAME [--format FORMAT] [--target DEV] [--bus BUS] [--read-only] [--persistent] [--create SIZE] [--timeout S]\n',
+      'Usage: fairlead vm attach DOMAIN URL --disk NAME [--format raw|qcow2] [--target DEV] [--bus virtio|scsi] [--read-only] [--persistent] [--create SIZE] [--timeout S]\n',
     );
     expect(await fairlead(['vm', 'atach'])).toMatchObject({
       status: 2,

@@ -64,6 +64,10 @@ const engine: Engine = {
     return Promise.resolve({ lifted: true });
   },
   examine: () => Promise.resolve([{ subject: 's', severity: 'error', message: 'm', mend: 'do it' }]),
+  abort: (leaf, context) => {
+    calls.push({ name: 'abort', request: leaf, context });
+    return Promise.resolve({ leaf, verdict: 'stale', reason: 'Its connection is gone.', usedBy: ['cli:alice'] });
+  },
   takeEvidence: (survey) => {
     calls.push({ name: 'takeEvidence', request: survey });
   },
@@ -361,6 +365,17 @@ describe('who may ask', () => {
       process.seteuid?.(0);
     }
   });
+});
+
+test('a request without a body may say its deadline behind the path, in the same form as any other', async () => {
+  const path = `/v1/mounts/${LEAF}/hold`;
+  expect(await ask('DELETE', `${path}?timeoutMs=77`)).toMatchObject({ status: 200 });
+  expect(await ask('DELETE', path)).toMatchObject({ status: 200 });
+  expect(calls.map(({ context }) => context?.deadlineMs)).toEqual([77, 10_000]);
+  for (const wrong of ['0', '1.5', 'soon', '3600001', '', '1&timeoutMs=2']) {
+    const { status, body } = await ask('GET', `/v1/mounts?timeoutMs=${wrong}`);
+    expect([status, body.error?.field]).toEqual([400, 'timeoutMs']);
+  }
 });
 
 test('the OpenAPI document names every path and refers to nothing that is missing', async () => {
