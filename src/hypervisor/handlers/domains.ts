@@ -1,11 +1,12 @@
-// `hello`, `survey` and `domain`: what libvirt's domains are. The agent is told where a file lies only if that is below a mount base: the
-// disks of other guests are not its business, beyond the device names that they take.
+// `hello`, `survey` and `domain`: what libvirt's domains are. The agent is told where a file lies only if that is below a mount base, or has a
+// leaf's name in its path, since a base may be reached in other ways too: the disks of other guests are not its business, beyond the device
+// names that they take.
 
 import type { Domain } from '../../core/domains.js';
 import { parseDomainName } from '../../core/domains.js';
 import { INVENTORY_PART_BYTES } from '../../core/limits.js';
 import { isBelow } from '../../core/paths.js';
-import { BACKEND_NAMES } from '../../core/volume.js';
+import { BACKEND_NAMES, isLeaf } from '../../core/volume.js';
 import type { Context } from '../context.js';
 import { PROTOCOL_VERSION, type ResultOf, type SurveyPart } from '../protocol.js';
 import type { Handler } from './handler.js';
@@ -37,6 +38,7 @@ export const domain: Handler<'domain'> = async ({ context, deadline }, { name })
 
 function show({ settings }: Context, { uuid, name, running, disks, otherFiles }: Domain): ResultOf<'domain'> {
   const isOurs = (path: string): boolean =>
+    path.split('/').some(isLeaf) ||
     BACKEND_NAMES.some((backend) => isBelow(path, settings.backends[backend].mountBase));
   return {
     uuid,

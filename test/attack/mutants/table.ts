@@ -229,7 +229,7 @@ const PLACES: readonly Mutant[] = [
   {
     name: 'whoever may write the base is not asked about',
     claims: ['004-2', '002-7', '003-9'],
-    file: 'src/broker/policy.ts',
+    file: 'src/sys/soundness.ts',
     project: 'fast',
     from: '    if ((mode & WRITABLE_BY_OTHERS) !== 0 && (isLast || (mode & STICKY) === 0)) {',
     to: '    if (mode < 0) {',

@@ -3,7 +3,7 @@ import { encodeFrame } from '../../../src/core/frames.js';
 import { MAX_DEADLINE_MS, MAX_DISK_BYTES } from '../../../src/core/limits.js';
 import { PROTOCOL_VERSION, REQUESTS, type VerbName } from '../../../src/hypervisor/protocol.js';
 import { VERBS } from '../../../src/hypervisor/verbs.js';
-import { AGENT_UID, bench, type Bench, disk, OTHER, URL, UUID } from './bench.js';
+import { AGENT_UID, bench, type Bench, disk, LEAF, OTHER, URL, UUID } from './bench.js';
 
 const which = { domain: UUID, volume: URL, disk: 'disk' };
 const SOUND: Readonly<Record<VerbName, object>> = {
@@ -169,14 +169,17 @@ describe('what the agent is told of domains', () => {
     );
     peer.libvirt.define(OTHER, false);
     const { domains, ...rest } = peer.libvirt;
-    domains.set(UUID, { ...(domains.get(UUID) ?? fail()), otherFiles: ['/etc/passwd', `${peer.path}-base`] });
+    domains.set(UUID, {
+      ...(domains.get(UUID) ?? fail()),
+      otherFiles: ['/etc/passwd', `${peer.path}-base`, `/alias/${LEAF}/x`],
+    });
     expect(rest).toBeDefined();
     expect(await peer.ask('domain', { name: UUID })).toMatchObject({
       disks: [
         { target: 'vda', path: null, serial: null },
         { target: 'vdb', path: peer.path },
       ],
-      otherFiles: [`${peer.path}-base`],
+      otherFiles: [`${peer.path}-base`, `/alias/${LEAF}/x`],
     });
     expect(await peer.ask('survey', {})).toEqual({ complete: true });
     const parts = peer.replies.flatMap((one) => ('part' in one ? [JSON.stringify(one['part'])] : []));
