@@ -29,7 +29,7 @@ interface Bench {
   readonly refusal: (name?: string, budgetMs?: number) => Promise<string>;
 }
 
-async function bench(script: Script): Promise<Bench> {
+async function bench(script: Script, maxConnections = 8): Promise<Bench> {
   const server = await Scripted.listen(script);
   open.push(server);
   const events: DeviceEvent[] = [];
@@ -37,7 +37,7 @@ async function bench(script: Script): Promise<Bench> {
     clock: systemClock,
     uri: 'qemu:///system',
     dial: server.dial,
-    maxConnections: 8,
+    maxConnections,
     late: 'retire',
     onEvent: (event) => events.push(event),
   });
@@ -193,7 +193,7 @@ describe('what is not the protocol ends the connection, and the next call has a 
         garbage = headed ? packet({ procedure: LOOKUP, serial: 5, payload: Buffer.from(bytes) }) : Buffer.from(bytes);
         expect(['unavailable', 'deadline-exceeded']).toContain(await refusal('one', 40));
       }),
-      { numRuns: 100 },
+      { numRuns: 50 },
     );
   });
 });
@@ -237,11 +237,14 @@ describe('a call that takes too long', () => {
   });
 
   it('ends in time too where there is no place for it', async () => {
-    const { refusal, ask } = await bench((call) => (nameIn(call) === 'hangs' ? undefined : echo(call)));
-    const hanging = Array.from({ length: 40 }, () => refusal('hangs', 600));
-    const codes = await Promise.all(hanging);
-    expect(codes.filter((code) => code === 'deadline-exceeded')).toHaveLength(32);
-    expect(codes.filter((code) => code === 'unavailable')).toHaveLength(8);
+    const { server, refusal, ask } = await bench((call) => (nameIn(call) === 'hangs' ? undefined : echo(call)));
+    const asked = (name: string): number => server.calls.filter((call) => nameIn(call) === name).length;
+    const hanging = Array.from({ length: 32 }, () => refusal('hangs', 2000));
+    await until('all places are taken', () => asked('hangs') === 32);
+    const placeless = await Promise.all(Array.from({ length: 8 }, () => refusal('placeless', 200)));
+    expect(new Set(placeless)).toEqual(new Set(['unavailable']));
+    expect(asked('placeless')).toBe(0);
+    expect(new Set(await Promise.all(hanging))).toEqual(new Set(['deadline-exceeded']));
     expect(await ask('afterwards')).toBe('afterwards');
   });
 });
@@ -274,6 +277,17 @@ describe('being let in', () => {
   it('does without events that a driver does not have', async () => {
     const { ask } = await bench((call) => (call.procedure === 316 ? failure(call, 3, 'no support') : echo(call)));
     expect(await ask()).toBe('one');
+  });
+
+  it('takes no place where the connection ended as it was let in', async () => {
+    let spoilt = 0;
+    const { server, ask, refusal } = await bench((call) => {
+      if (call.procedure !== 316 || call.connection > 0) return echo(call);
+      return (spoilt += 1) < 2 ? undefined : Buffer.concat([reply(call, words(2)), words(0)]);
+    }, 1);
+    expect(await refusal()).toBe('unavailable');
+    expect(await ask('again')).toBe('again');
+    expect(server.connections).toBe(2);
   });
 
   it('takes no longer than the call may, when libvirt says nothing', async () => {
@@ -369,6 +383,16 @@ it('asks for both events and takes leave at the end', async () => {
   connections.close();
   await until('leave is taken', () => server.calls.at(-1)?.procedure === 2);
   expect(await refusal()).toBe('unavailable');
+});
+
+it('makes no call after it was closed, not even one that had its place', async () => {
+  const { connections, ask, refusal } = await bench(echo);
+  await ask();
+  const began = systemClock.now();
+  const asking = refusal();
+  connections.close();
+  expect(await asking).toBe('unavailable');
+  expect(systemClock.now() - began).toBeLessThan(1000);
 });
 
 it('ends what waits when it is closed', async () => {

@@ -315,9 +315,9 @@ describe('a domain that hangs', () => {
 
   it('is asked one thing at a time, and holds up neither surveys nor other domains', async () => {
     const { libvirt, asked } = await stuck();
-    const waiting = Array.from({ length: 50 }, () => refusal(libvirt.blockInfo(hanging, 'vda', 600)));
-    expect(await libvirt.blockInfo(other, 'vda', 500)).toMatchObject({ capacity: 2 });
-    expect((await libvirt.survey(500)).complete).toBe(true);
+    const waiting = Array.from({ length: 50 }, () => refusal(libvirt.blockInfo(hanging, 'vda', 2500)));
+    expect(await libvirt.blockInfo(other, 'vda', 2000)).toMatchObject({ capacity: 2 });
+    expect((await libvirt.survey(2000)).complete).toBe(true);
     const ends = await Promise.all(waiting);
     expect(asked).toHaveLength(1);
     expect(ends.filter((end) => end === 'deadline-exceeded')).toHaveLength(1);
@@ -340,7 +340,7 @@ describe('a domain that hangs', () => {
     const { libvirt, asked } = await stuck();
     const first = refusal(libvirt.blockInfo(hanging, 'vda', 5000));
     await until('the call', () => asked.length === 1);
-    const second = refusal(libvirt.blockInfo(hanging, 'vda', 300));
+    const second = refusal(libvirt.blockInfo(hanging, 'vda', 1000));
     asked[0]?.socket.destroy();
     expect(await first).toBe('unavailable');
     expect(await second).toBe('deadline-exceeded');
@@ -355,7 +355,7 @@ describe('a domain that hangs', () => {
       return undefined;
     });
     const ends = await Promise.all(
-      Array.from({ length: 12 }, (_, index) => refusal(libvirt.blockInfo(uuidOf(index) as DomainUuid, 'vda', 400))),
+      Array.from({ length: 12 }, (_, index) => refusal(libvirt.blockInfo(uuidOf(index) as DomainUuid, 'vda', 1500))),
     );
     expect(asked).toHaveLength(8);
     expect(ends.filter((end) => end === 'unavailable')).toHaveLength(4);
