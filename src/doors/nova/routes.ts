@@ -6,13 +6,14 @@ import { describeDisk, diskXml, parseDiskBus, parseTargetDevice, type DiskOption
 import { isDomainUuid } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
 import { DEFAULT_DEADLINE_MS, DEFAULT_SHORT_DEADLINE_MS } from '../../core/limits.js';
-import { parseConsumer, userOf, type Consumer } from '../../core/names.js';
+import { parseConsumer, type Consumer } from '../../core/names.js';
 import { parseInteger } from '../../core/numbers.js';
 import { diskPathOf } from '../../core/paths.js';
 import { refusal } from '../../core/text.js';
 import { attachmentReply, disconnectReply } from '../forms.js';
 import { route, type Route } from '../route.js';
 import * as forms from './schemas.js';
+import { attachedAs } from './snapshots.js';
 
 const RECORD = 'connectionInfo';
 /** Bytes: what block devices are counted in. */
@@ -44,9 +45,13 @@ export const NOVA_ROUTES: readonly Route[] = [
     body: forms.disconnectBody,
     reply: disconnectReply,
     deadline: DEFAULT_DEADLINE_MS,
-    answer: ({ body }, context, { engine, volumes }) => {
-      const identity = parseRecordIdentity(body.connectionInfo, RECORD, volumes);
-      return engine.disconnect({ ...identity, consumer: consumerOf(body.instance) }, context);
+    answer: async ({ body }, context, { engine, volumes }) => {
+      const { volume, disk } = parseRecordIdentity(body.connectionInfo, RECORD, volumes);
+      const consumer = consumerOf(body.instance);
+      const names = attachedAs(engine.list().mounts, volume.leaf, consumer, disk).map((one) => one.disk);
+      const last = names.pop() ?? disk;
+      for (const other of names) await engine.disconnect({ volume, disk: other, consumer }, context);
+      return engine.disconnect({ volume, disk: last, consumer }, context);
     },
   }),
   route({
@@ -99,11 +104,9 @@ export const NOVA_ROUTES: readonly Route[] = [
     deadline: DEFAULT_SHORT_DEADLINE_MS,
     answer: ({ body }, _, { engine, volumes }) => {
       const { volume, disk } = parseRecordIdentity(body.connectionInfo, RECORD, volumes);
-      const user = userOf(consumerOf(body.instance));
       const bytes = parseInteger(body.bytes, 'bytes', { min: SECTOR_BYTES, max: Number.MAX_SAFE_INTEGER });
       if (bytes % SECTOR_BYTES !== 0) throw refusal('bytes', `must be a multiple of ${SECTOR_BYTES}`);
-      const mount = engine.list().mounts.find(({ leaf }) => leaf === volume.leaf);
-      const attachment = mount?.attachments.find((one) => userOf(one.consumer) === user && one.disk === disk);
+      const attachment = attachedAs(engine.list().mounts, volume.leaf, consumerOf(body.instance), disk).at(-1);
       if (attachment === undefined) {
         throw new FairleadError('not-found', 'This instance has no such attachment. Connect the disk first.', {
           field: 'instance',

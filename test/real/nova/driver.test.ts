@@ -98,6 +98,16 @@ describe.each([
       expect(mountsAt(url)).toBe(0);
     });
 
+    it('disconnects a disk that has another name since Cinder and Nova made a snapshot of it', async () => {
+      const url = await volume('snapshot');
+      const before = `volume-${instanceOf(7)}`;
+      await nova.one('connect', recordOf(url, before), ALICE);
+      const after = recordOf(url, `${before}.${instanceOf(8)}`);
+      expect((await nova.one('extend', after, ALICE, { bytes: 2 ** 30 })).error).toBe(null);
+      expect(await nova.one('disconnect', after, ALICE)).toMatchObject(fine);
+      expect(mountsAt(url)).toBe(0);
+    });
+
     it('recovers a volume whose server died', async () => {
       const url = await volume('dead');
       const record = recordOf(url, 'disk-1');

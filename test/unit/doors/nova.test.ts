@@ -198,3 +198,48 @@ describe('extend', () => {
     expect(await fieldOf('novaExtend', asked, house(mounts).house)).toBe(refused);
   });
 });
+
+describe('a disk of which a snapshot was made meanwhile', () => {
+  const [cinder, other, snapshot, later] = ['1', '2', '3', '4'].map((digit) => `${digit.repeat(8)}${SERIAL.slice(8)}`);
+  const listed = (...names: readonly string[]): readonly ListedMount[] => [
+    {
+      leaf: volume.leaf,
+      attachments: names.map((name) => ({ consumer: CONSUMER, disk: name, readOnly: false })),
+    } as unknown as ListedMount,
+  ];
+  const ended = async (name: string, ...names: readonly string[]): Promise<readonly unknown[]> => {
+    const { asked, house: inside } = house(listed(...names));
+    await ask('novaDisconnect', { connectionInfo: record({ name }), instance: INSTANCE }, inside);
+    return asked.map(({ request }) => (request as { readonly disk: string }).disk);
+  };
+
+  it.each([
+    ['before it', `volume-${cinder}`],
+    ['by another', `volume-${cinder}.${later}`],
+  ])('is disconnected under the name that it was connected by %s', async (_, name) => {
+    const asked = `volume-${cinder}.${snapshot}`;
+    expect(await ended(asked, name, `volume-${other}`, `volume-${other}.${snapshot}`)).toEqual([name]);
+  });
+
+  it('is disconnected under its first name after the snapshot is gone, and under all that were connected, its own last', async () => {
+    const [first, second] = [`volume-${cinder}`, `volume-${cinder}.${snapshot}`];
+    expect(await ended(first, second)).toEqual([second]);
+    expect(await ended(first, first, second)).toEqual([second, first]);
+    expect(await ended(second, first, second)).toEqual([first, second]);
+  });
+
+  it('is not taken for another disk whose name begins alike', async () => {
+    expect(await ended(`disk.${cinder}`, `disk.${other}`)).toEqual([`disk.${cinder}`]);
+    expect(await ended(`volume-${cinder}`, `volume-${cinder}.bak`)).toEqual([`volume-${cinder}`]);
+    expect(await ended('volume-1', 'volume-1.x')).toEqual(['volume-1']);
+  });
+
+  it('may be extended', async () => {
+    const body = {
+      connectionInfo: record({ name: `volume-${cinder}.${snapshot}` }),
+      instance: INSTANCE,
+      bytes: 2 ** 31,
+    };
+    expect(await ask('novaExtend', body, house(listed(`volume-${cinder}`)).house)).toMatchObject({ bytes: 2 ** 31 });
+  });
+});
