@@ -7,6 +7,7 @@ import { errorBody } from '../core/errors.js';
 import type { DiskName } from '../core/names.js';
 import type { Holder, InventoryItem, Observation } from '../core/observation.js';
 import type { StepEnd, StepKind } from '../core/steps.js';
+import type { Judgement } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
 import { Line, type LinePorts, type Question } from '../link/line.js';
 import { PARTS, PROTOCOL_VERSION, type RequestOf, RESULTS, type ResultOf, type VerbName } from './protocol.js';
@@ -67,6 +68,10 @@ export class BrokerClient implements Broker {
 
   async holders(volume: Volume, budgetMs: number): Promise<readonly Holder[]> {
     return this.#read('holders', { volume: volume.url }, budgetMs);
+  }
+
+  async abort(volume: Volume, budgetMs: number): Promise<Judgement> {
+    return this.#read('abort', { volume: volume.url }, budgetMs);
   }
 
   async inventory(budgetMs: number): Promise<Inventory> {

@@ -36,6 +36,7 @@ export const REQUESTS = {
   settle: z.strictObject({ ...head, verb: z.literal('settle'), volume }),
   disk: z.strictObject({ ...head, verb: z.literal('disk'), volume, name: diskName }),
   holders: z.strictObject({ ...head, verb: z.literal('holders'), volume }),
+  abort: z.strictObject({ ...head, verb: z.literal('abort'), volume }),
   inventory: z.strictObject({ ...head, verb: z.literal('inventory') }),
   examine: z.strictObject({ ...head, verb: z.literal('examine') }),
 } as const;
@@ -95,6 +96,7 @@ export const RESULTS = {
   settle: z.enum(['settled', 'acting']),
   disk: diskFacts,
   holders: z.array(holder),
+  abort: judgement,
   inventory: z.strictObject({ bootId: text }),
   examine: z.array(finding),
 } as const;

@@ -3,6 +3,7 @@
 
 import { verb, type Verb } from '../link/session.js';
 import type { Context } from './context.js';
+import { abort } from './handlers/abort.js';
 import { examine } from './handlers/examine.js';
 import { hello, inventory } from './handlers/inventory.js';
 import { observe } from './handlers/observe.js';
@@ -52,6 +53,13 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     handler: holders,
     reason:
       'Who keeps a mount busy stands in /proc of other users. Tells process numbers and command names for one recognised mount.',
+  }),
+  abort: verb({
+    callers: ['agent', 'root'],
+    schema: REQUESTS.abort,
+    handler: abort,
+    reason:
+      'Only root may abort a FUSE connection. Cuts the one behind a recognised mount that a probe has just found hung, and never that of a bound directory; the superblock is pinned first.',
   }),
   inventory: verb({
     callers: ['agent', 'root'],

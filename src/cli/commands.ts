@@ -15,7 +15,16 @@ import {
   type Group,
   type Option,
 } from './command.js';
-import { showConnect, showDisconnect, showDisk, showFindings, showLift, showMounts, showValidate } from './show.js';
+import {
+  showAbort,
+  showConnect,
+  showDisconnect,
+  showDisk,
+  showFindings,
+  showLift,
+  showMounts,
+  showValidate,
+} from './show.js';
 import { VM_COMMANDS } from './vm-commands.js';
 
 const CONSUMER: Option = {
@@ -155,6 +164,22 @@ export const COMMANDS: readonly Command[] = [
     show: showLift,
     notes: [
       'Say it only when you know that nobody uses the mount: guests that were not started by Fairlead count too.',
+    ],
+  },
+  {
+    name: 'abort',
+    summary: 'abort the connection of a mount that hangs; everybody with open files there gets errors',
+    operands: [{ name: 'LEAF', field: 'leaf' }],
+    options: {},
+    question: ({ operands: [leaf = ''] }) => ({
+      method: 'DELETE',
+      path: `/v1/mounts/${encodeURIComponent(leaf)}/connection`,
+      deadlineMs: DEFAULT_DEADLINE_MS,
+    }),
+    show: showAbort,
+    notes: [
+      'The last way out, for a storage service that will not answer again. Only a mount that hangs at this moment is aborted.',
+      'Processes with open files there see "Transport endpoint is not connected" and must be restarted: ls shows them. The volume is mounted again for its users.',
     ],
   },
   ...VM_COMMANDS,

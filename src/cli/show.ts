@@ -2,6 +2,7 @@
 // terminal. No width is assumed: lines are as long as they are.
 
 import type {
+  AbortReply,
   ConnectPlan,
   ConnectReply,
   DisconnectReply,
@@ -153,6 +154,17 @@ export function showFindings(reply: unknown): string {
       return `${escapeForLog(`${severity}: ${subject}: ${message}`)}\n    ${escapeForLog(mend)}`;
     })
     .join('\n');
+}
+
+/** Of `abort`. */
+export function showAbort(reply: unknown): string {
+  const { usedBy } = reply as AbortReply;
+  return [
+    'The connection is aborted: everybody with open files on this mount gets errors from them now.',
+    usedBy.length === 0
+      ? 'Nobody is attached, so the mount is taken away.'
+      : escapeForLog(`It is mounted again for ${usedBy.join(', ')}; fairlead ls shows which processes to restart.`),
+  ].join('\n');
 }
 
 /** Of `lift-hold`. */

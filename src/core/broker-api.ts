@@ -4,7 +4,7 @@
 import type { DiskName } from './names.js';
 import type { Holder, InventoryItem, Observation } from './observation.js';
 import type { StepEnd, StepKind } from './steps.js';
-import type { Access } from './verdict.js';
+import type { Access, Judgement } from './verdict.js';
 import type { Leaf, Volume } from './volume.js';
 
 /** What is wrong on the host, found by the broker's own looking around. */
@@ -49,6 +49,11 @@ export interface Broker {
   settle(volume: Volume, budgetMs: number): Promise<'settled' | 'acting'>;
   disk(volume: Volume, name: DiskName, budgetMs: number): Promise<DiskFacts>;
   holders(volume: Volume, budgetMs: number): Promise<readonly Holder[]>;
+  /**
+   * Cuts the FUSE connection of a mount that a fresh probe finds hung, and answers with what is said of it then: it is dead. Rejects with
+   * `conflict` when it does not hang.
+   */
+  abort(volume: Volume, budgetMs: number): Promise<Judgement>;
   /** Every mount and leaf directory under the configured bases, and every unit of ours. */
   inventory(budgetMs: number): Promise<Inventory>;
   examine(budgetMs: number): Promise<readonly Finding[]>;

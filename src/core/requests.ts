@@ -135,6 +135,15 @@ export interface ListReply {
   readonly domains: DomainKnowledge;
 }
 
+/** The mount that hung is dead now; it is replaced for its users, or taken away, in the background. */
+export interface AbortReply {
+  readonly leaf: Leaf;
+  readonly verdict: Verdict;
+  readonly reason: string;
+  /** Who used it: each of them gets errors from what it has open there. */
+  readonly usedBy: readonly string[];
+}
+
 /** The engine, as doors see it. Every failure is a FairleadError from the closed list. */
 export interface Engine {
   connect(request: ConnectRequest, context: RequestContext): Promise<ConnectReply>;
@@ -143,6 +152,8 @@ export interface Engine {
   validate(volume: Volume, context: RequestContext): Promise<ValidateReply>;
   list(): ListReply;
   liftHold(leaf: Leaf, context: RequestContext): Promise<{ readonly lifted: boolean }>;
+  /** Aborts the connection of a mount that hangs now; `conflict` for one that does not. */
+  abort(leaf: Leaf, context: RequestContext): Promise<AbortReply>;
   examine(context: RequestContext): Promise<readonly Finding[]>;
   /**
    * Hears what was just read of libvirt's domains; null when they could not be read. Evidence for holds and orphans, never an

@@ -3,6 +3,7 @@
 import type { Consumer } from '../core/names.js';
 import type { ConnectReply, DisconnectReply, Engine, ListReply, ValidateReply } from '../core/requests.js';
 import type { Volume } from '../core/volume.js';
+import { abort } from './abort.js';
 import { Caretaker } from './caretaker.js';
 import { Conclusions } from './conclusions.js';
 import { connect, planOnly } from './connect.js';
@@ -47,6 +48,7 @@ export function createEngine(ports: EnginePorts): RunningEngine {
     disconnect: (request, requestContext) =>
       logged(ports, 'disconnect', request, disconnect(context, caretaker, request, requestContext)),
     liftHold: (leaf, requestContext) => liftHold(context, caretaker, leaf, requestContext),
+    abort: (leaf, requestContext) => abort(context, caretaker, leaf, requestContext),
     list: (): ListReply => list(context, reconciler.setAside, reconciler.done),
     examine: (requestContext) => examine(context, reconciler.setAside, requestContext),
     takeEvidence: (survey) => {

@@ -53,6 +53,11 @@ export interface Mounts {
    * that is changed). `other` if something else is there now.
    */
   harden(base: string, leaf: string, dev: string, hardening: Hardening): 'hardened' | 'other' | 'not-mounted';
+  /**
+   * Aborts the FUSE connection behind the topmost mount at the leaf, if its superblock is `dev`: everybody who waits for its server gets
+   * an error (ENOTCONN, mostly), for good. `other` if something else is there now, or nothing with a connection.
+   */
+  abort(base: string, leaf: string, dev: string): 'aborted' | 'other' | 'not-mounted';
 }
 
 /** How a helper is to be started. */

@@ -1,6 +1,7 @@
 // Everything that goes wrong: servers that hang, die and come back, strangers who mount and unmount, processes that
 // crash, a state disk that is full or slow, a host that reboots. What it does is drawn from the seed's profile.
 
+import { FairleadError } from '../../src/core/errors.js';
 import type { StateDisk } from './disk.js';
 import type { EffectJudge } from './effects.js';
 import type { History } from './history.js';
@@ -149,6 +150,9 @@ export class Adversary {
       case 'nova-mounts':
         this.#novaMounts(history);
         return;
+      case 'operator-aborts':
+        this.#operatorAborts(history);
+        return;
       case 'visitor':
       case 'copy':
         this.#visit(top, trouble === 'copy' ? 'namespace' : 'directory');
@@ -259,6 +263,16 @@ export class Adversary {
     });
     // Found while an operation of ours is at work there, nobody can tell whose it is.
     if (!inMotion) this.#judge.kept.set(mount, 'Nova made it');
+  }
+
+  /** Without asking whether it hangs: that is for Fairlead to find out. */
+  #operatorAborts({ volume }: History): void {
+    const { agent } = this.#processes;
+    if (agent?.ready !== true) return;
+    const context = { deadlineMs: 10_000, signal: new AbortController().signal };
+    agent.engine.abort(volume.leaf, context).catch((error: unknown) => {
+      if (!(error instanceof FairleadError)) this.#processes.oddError(String(error));
+    });
   }
 
   #visit(mount: Mount | undefined, by: 'directory' | 'namespace'): void {

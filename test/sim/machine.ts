@@ -68,6 +68,13 @@ export class Host {
             );
           return 'hardened';
         },
+        abort: (base, leaf, dev) => {
+          const mount = kernel.top(`${base}/${leaf}`);
+          if (mount === undefined) return 'not-mounted';
+          if (mount.dev !== dev || mount.server === null) return 'other';
+          if (life.alive) kernel.setServer(mount, 'dead', 'fairlead');
+          return 'aborted';
+        },
       },
       processes: {
         holding: (dev, mountPoint, excludePids) =>

@@ -278,6 +278,14 @@ export const MUTANTS: readonly Mutant[] = [
     makers: settingsWith((policy) => ({ ...policy, orphans: 'release' })),
   },
   {
+    defect: 'an abort cuts whatever the operator names, hung or not',
+    caughtBy: ['I1'],
+    profile: 'volumes',
+    makers: childrenWith((child) => ({
+      post: (id, job) => (job.kind === 'probe' && job.access === 'read-only' ? undefined : child.post(id, job)),
+    })),
+  },
+  {
     defect: 'nobody looks at mounts unasked',
     caughtBy: ['I2', 'I5'],
     profile: 'volumes',

@@ -232,6 +232,11 @@ export class Processes {
     crash();
   }
 
+  /** Somebody met a failure that nobody foresaw. */
+  oddError(what: string): void {
+    this.#onOddError(what);
+  }
+
   #logOf(life: Life): EventLog {
     const write = (event: string, fields: Readonly<Record<string, unknown>>): void => {
       if (!life.alive) return;

@@ -15,6 +15,7 @@ export type Trouble =
   | 'uncover'
   | 'take-away'
   | 'nova-mounts'
+  | 'operator-aborts'
   | 'visitor'
   | 'copy'
   | 'junk'
@@ -71,6 +72,7 @@ const VOLUME_TROUBLES = {
   uncover: 4,
   'take-away': 3,
   'nova-mounts': 3,
+  'operator-aborts': 3,
   visitor: 2,
   copy: 1,
   junk: 1,

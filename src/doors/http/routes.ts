@@ -112,6 +112,20 @@ export const VOLUME_ROUTES: readonly Route[] = [
     },
   }),
   route({
+    name: 'abort',
+    method: 'DELETE',
+    path: '/v1/mounts/{leaf}/connection',
+    summary:
+      'Abort the FUSE connection of a mount that hangs now. Everybody with open files there gets errors; the mount is then replaced for its users, or taken away.',
+    body: null,
+    reply: forms.abortReply,
+    deadline: DEFAULT_DEADLINE_MS,
+    answer: ({ leaf }, context, { engine }) => {
+      if (!isLeaf(leaf)) throw refusal('leaf', 'must be 32 lower-case hex digits, as ls shows them');
+      return engine.abort(leaf, context);
+    },
+  }),
+  route({
     name: 'doctor',
     method: 'GET',
     path: '/v1/doctor',

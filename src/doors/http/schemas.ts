@@ -111,6 +111,16 @@ export const listReply = z.object({
 /** Reply of lifting a hold. */
 export const liftReply = z.object({ lifted: z.boolean().meta({ description: 'False when there was no hold.' }) });
 
+/** Reply of abort. */
+export const abortReply = z.object({
+  leaf,
+  verdict,
+  reason: z.string(),
+  usedBy: z.array(z.string()).readonly().meta({
+    description: 'Who used the mount: each of them gets errors from what it has open there.',
+  }),
+});
+
 /** Reply of doctor. */
 export const doctorReply = z.object({
   findings: z

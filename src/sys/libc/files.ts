@@ -27,7 +27,7 @@ export class Handle implements Disposable {
 const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
 // These differ between architectures, and Node knows them.
-const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY } = constants;
+const { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
 
 /** How openat2(2) may walk. The first three are always wanted together with NO_MAGICLINKS. */
 const RESOLVE = { NO_XDEV: 0x01, NO_MAGICLINKS: 0x02, NO_SYMLINKS: 0x04, BENEATH: 0x08 } as const;
@@ -39,7 +39,9 @@ export type OpenKind =
   /** A handle on whatever is there; on the link itself if it is one. */
   | 'anything'
   /** A directory, open for reading its names: this does ask the filesystem it is on. */
-  | 'names';
+  | 'names'
+  /** A file of the kernel's that takes orders, open for writing. */
+  | 'control';
 
 /** How far the walk may go. No walk follows a symbolic link, except that `anything` hands out a final one. */
 export type Walk =
@@ -54,6 +56,7 @@ const OPEN_FLAGS: Readonly<Record<OpenKind, number>> = {
   directory: O_PATH | O_DIRECTORY | O_CLOEXEC,
   anything: O_PATH | O_NOFOLLOW | O_CLOEXEC,
   names: O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+  control: O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
 };
 const WALK_FLAGS: Readonly<Record<Walk, number>> = {
   anywhere: RESOLVE.NO_SYMLINKS | RESOLVE.NO_MAGICLINKS,

@@ -75,3 +75,20 @@ export function unmountAt(target: Handle): void {
 export async function unmountBelow(directory: Handle, name: string, mode: 'plain' | 'detach'): Promise<void> {
   await umount2Async(`${directory.path}/${name}`, UMOUNT_NOFOLLOW | (mode === 'detach' ? MNT_DETACH : 0));
 }
+
+const fsopen = systemCall('fsopen', 430, [TEXT, UINT]);
+const fsconfig = systemCall('fsconfig', 431, [INT, UINT, BUFFER, BUFFER, INT]);
+const fsmount = systemCall('fsmount', 432, [INT, UINT, UINT]);
+const FSOPEN_CLOEXEC = 0x1;
+const FSCONFIG_CMD_CREATE = 6;
+const FSMOUNT_CLOEXEC = 0x1;
+
+/**
+ * A mount of a filesystem of the kernel's own that is attached nowhere (fsopen(2), since Linux 5.2): whatever the host has mounted
+ * where, it is reached through the handle alone, and goes with it.
+ */
+export function kernelFilesystem(fsType: 'fusectl'): Handle {
+  using context = new Handle(fsopen(fsType, FSOPEN_CLOEXEC));
+  fsconfig(context.fd, FSCONFIG_CMD_CREATE, null, null, 0);
+  return new Handle(fsmount(context.fd, FSMOUNT_CLOEXEC, 0));
+}

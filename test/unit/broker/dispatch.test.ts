@@ -58,6 +58,7 @@ const SOUND: Record<string, Record<string, unknown>> = {
   settle: { id: 2, verb: 'settle', volume: URL, budgetMs: 100 },
   disk: { id: 2, verb: 'disk', volume: URL, name: 'disk', budgetMs: 100 },
   holders: { id: 2, verb: 'holders', volume: URL, budgetMs: 100 },
+  abort: { id: 2, verb: 'abort', volume: URL, budgetMs: 100 },
   inventory: { id: 2, verb: 'inventory', budgetMs: 100 },
   examine: { id: 2, verb: 'examine', budgetMs: 100 },
 };

@@ -151,6 +151,8 @@ export class FakeMachine implements Machine {
   readonly children: FakeChild[] = [];
   childrenAreStuck = false;
   unitsAreStuck = false;
+  /** What aborting a connection does. */
+  abortion: () => 'aborted' | 'other' | 'not-mounted' = () => 'aborted';
   /** What a helper does. */
   helper: (spec: HelperSpec) => Promise<HelperEnd> = () => Promise.resolve({ end: 'exited', status: 0, output: '' });
   answer: (job: ProbeJob) => ProbeAnswer | 'hang' = (job) => this.#answered(job);
@@ -186,6 +188,10 @@ export class FakeMachine implements Machine {
         one.dev === dev ? { ...one, options: ['rw', 'nosuid', 'nodev', 'noexec', 'nosymfollow'] } : one,
       );
       return 'hardened';
+    },
+    abort: (base, leaf) => {
+      this.effects.push(`abort ${base}/${leaf}`);
+      return this.abortion();
     },
   };
   readonly units: Machine['units'] = {

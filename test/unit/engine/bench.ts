@@ -287,6 +287,7 @@ export class Bench {
       settle: () => asked('settle', 'settle', () => 'settled' as const),
       disk: (volume) => asked('disk', 'disk', () => ({ state: this.at(volume).disk, size: 0 })),
       holders: (volume) => asked('holders', 'holders', () => this.at(volume).holders),
+      abort: (volume) => asked('abort', 'abort', () => this.#abort(volume)),
       inventory: () => asked('inventory', 'inventory', () => this.#inventory()),
       examine: () => asked('examine', 'examine', () => []),
       onConnect: (listener) => {
@@ -343,6 +344,13 @@ export class Bench {
         place.directory = 'absent';
         return done;
     }
+  }
+
+  #abort(volume: Volume): Judgement {
+    const place = this.at(volume);
+    if (place.judgement !== HUNG) throw new FairleadError('conflict', 'It does not hang.');
+    place.judgement = DEAD;
+    return DEAD;
   }
 
   #inventory(): Inventory {
