@@ -11,6 +11,8 @@ import { Libvirtd } from '../../rig/libvirt.js';
 import { until } from '../../rig/until.js';
 
 const why = whyNoGuest();
+/** Milliseconds for what comes by itself, on a busy machine. */
+const SOON_MS = 30_000;
 /** Blocks of a disk when it is made. */
 const SIZE = 256;
 /** Bytes of a disk that was grown. */
@@ -130,13 +132,15 @@ describe.skipIf(why !== null)(`a guest${why === null ? '' : ` (skipped: ${why})`
     host.ask('disconnect', url, '--disk', disk, '--consumer', 'cli:host');
   /** The guest has a disk of this size. */
   const sees = (guest: Guest, disk: string, bytes: number): Promise<unknown> =>
-    until(`${guest.name} sees ${bytes} bytes`, async () =>
-      (await guest.disks()).some((now) => now.name === disk && now.bytes === bytes),
+    until(
+      `${guest.name} sees ${bytes} bytes`,
+      async () => (await guest.disks()).some((now) => now.name === disk && now.bytes === bytes),
+      SOON_MS,
     );
   /** The guest's writes go on: more of them have succeeded than had, and none has failed. */
   const writesGoOn = async (guest: Guest): Promise<void> => {
     const { good } = await guest.churned();
-    await until('the guest writes on', async () => (await guest.churned()).good > good + 3);
+    await until('the guest writes on', async () => (await guest.churned()).good > good + 3, SOON_MS);
     expect((await guest.churned()).bad).toBe(0);
   };
 
@@ -184,7 +188,11 @@ describe.skipIf(why !== null)(`a guest${why === null ? '' : ` (skipped: ${why})`
     await host.crash();
     await writesGoOn(one);
     await host.up();
-    await until('its disk is known', async () => (await listed(url)).some(({ attachment }) => attachment !== null));
+    await until(
+      'its disk is known',
+      async () => (await listed(url)).some(({ attachment }) => attachment !== null),
+      SOON_MS,
+    );
     expect(await usersOf(url)).toMatchObject([{ consumer: `vm:${one.uuid}`, disk: 'disk' }]);
     await writesGoOn(one);
     const { good, bad } = await one.calm();
@@ -265,7 +273,7 @@ describe.skipIf(why !== null)(`a guest${why === null ? '' : ` (skipped: ${why})`
     await libvirtd.virsh('suspend', one.name);
     expect(await detach(one, url, 'disk', '--timeout', '8')).toMatchObject({ status: 6, error: { code: 'busy' } });
     await libvirtd.virsh('resume', one.name);
-    await until('the guest has let go', async () => (await one.disks()).length === before.length);
+    await until('the guest has let go', async () => (await one.disks()).length === before.length, SOON_MS);
     expect(await detach(one, url, 'disk')).toMatchObject({ status: 0, body: { outcome: 'released', mounted: false } });
   });
 
@@ -315,14 +323,18 @@ describe.skipIf(why !== null)(`a guest${why === null ? '' : ` (skipped: ${why})`
     const url = await host.volume('orphaned');
     expect(await attach(stubborn, url, 'disk', '--create', '1M', '--persistent')).toMatchObject({ status: 0 });
     await libvirtd.virsh('undefine', stubborn.name);
-    await until('the orphan is shown', async () => (await usersOf(url)).some(({ orphan }) => orphan === 'no-domain'));
+    await until(
+      'the orphan is shown',
+      async () => (await usersOf(url)).some(({ orphan }) => orphan === 'no-domain'),
+      SOON_MS,
+    );
     const doctor = await host.fairlead(['doctor']);
     expect(doctor.stdout).toMatch(/orphan|no such domain/i);
     await host.down();
     writeFileSync(host.configFile, `${readFileSync(host.configFile, 'utf8')}orphans = "release"\n`);
     await host.up();
-    await until('the policy has released it', async () => (await usersOf(url)).length === 0, 20_000);
-    await until('its volume is unmounted', () => host.mounts().length === 0, 20_000);
+    await until('the policy has released it', async () => (await usersOf(url)).length === 0, SOON_MS);
+    await until('its volume is unmounted', () => host.mounts().length === 0, SOON_MS);
   });
 
   it('leaves nothing behind: no error in its kernel, no disk, no mount, no attachment', async () => {
