@@ -119,6 +119,8 @@ export const MAX_LIBVIRT_CALLS = 4;
 export const MAX_LIBVIRT_READ_CONNECTIONS = 1;
 /** Connections to libvirt that change domains: with their calls they leave most of libvirt's 20 threads (max_workers) to others. */
 export const MAX_LIBVIRT_ACT_CONNECTIONS = 2;
+/** Milliseconds between two calls that change domains, so that libvirtd has a thread for the first before it gets the second. */
+export const LIBVIRT_ACT_GAP_MS = 10;
 /** Milliseconds that connecting to libvirt and being let in may take. */
 export const LIBVIRT_HELLO_MS = 5000;
 /** Domains that are read at the same time. */

@@ -1,9 +1,12 @@
-// What is done to domains, one thing at a time to each: libvirt would do it no faster, and a guest that hangs would take one of libvirt's
-// threads for every call, until libvirt answers nobody any more. A call that was given up still counts, until libvirt is done with it.
+// What is done to domains: one thing at a time to each, for libvirt would do it no faster, and a guest that hangs would take one of libvirt's
+// threads for every call. A call that was given up still counts, until libvirt is done with it. And never many at once: libvirtd
+// starts a thread for a call only while no other call waits for one (virThreadPoolSendJob subtracts unsigned numbers; seen with
+// 9.0), so a burst of calls that hang leaves it without threads for anybody, and with no way to more.
 
 import type { Clock } from '../../core/clock.js';
 import type { DomainUuid } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
+import { LIBVIRT_ACT_GAP_MS } from '../../core/limits.js';
 import type { Connections } from './connection.js';
 import type { ArgsOf, ProcedureName, ResultOf } from './procedures.js';
 
@@ -13,6 +16,8 @@ export class Acts {
   readonly #connections: Connections;
   /** What libvirt is at, by domain. */
   readonly #under = new Map<DomainUuid, Promise<void>>();
+  /** When the next call may be made, on the clock. */
+  #next = 0;
 
   constructor(clock: Clock, connections: Connections) {
     this.#clock = clock;
@@ -39,10 +44,19 @@ export class Acts {
       done = resolve;
     });
     this.#under.set(domain, under);
+    await this.#turn();
     return this.#connections.call(name, args, until, () => {
       this.#under.delete(domain);
       done();
     });
+  }
+
+  /** Waits until the call before has surely been taken by one of libvirt's threads. */
+  async #turn(): Promise<void> {
+    const now = this.#clock.now();
+    const mine = Math.max(now, this.#next);
+    this.#next = mine + LIBVIRT_ACT_GAP_MS;
+    if (mine > now) await this.#clock.sleep(mine - now);
   }
 
   async #isOver(under: Promise<void>, until: number): Promise<boolean> {
