@@ -38,6 +38,8 @@ export const KILL_GRACE_MS = 700;
 export const APPEAR_TIMEOUT_MS = 10_000;
 /** Requests that may wait for one volume's lock. */
 export const MAX_LOCK_QUEUE = 1024;
+/** Milliseconds for which a probe of a volume may serve the requests that waited for it. */
+export const SHARED_LOOK_MS = 1000;
 /** Milliseconds by which a reply may be later than its deadline. */
 export const REPLY_GRACE_MS = 1000;
 /** Default deadline of connect and disconnect, milliseconds. */

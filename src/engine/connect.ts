@@ -2,7 +2,8 @@
 // the closing of the operation; before that commit nothing has been promised, after it nothing may be lost.
 
 import { FairleadError } from '../core/errors.js';
-import type { Observation } from '../core/observation.js';
+import type { DiskName } from '../core/names.js';
+import type { DiskSight } from '../core/observation.js';
 import { planConnect } from '../core/plan.js';
 import type { AttachmentRecord, Change } from '../core/records.js';
 import type { ConnectPlan, ConnectReply, ConnectRequest, RequestContext } from '../core/requests.js';
@@ -14,6 +15,7 @@ import { Deadline } from './deadline.js';
 import { ensureUsable, type Ensured } from './ensure.js';
 import { underLock, type Exchange } from './exchange.js';
 import { closing } from './execute.js';
+import type { Moment } from './looks.js';
 import { putInOrder } from './order.js';
 
 /** What the answer says where read-only is not enforced by the mount. */
@@ -28,11 +30,12 @@ export async function connect(
   requestContext: RequestContext,
 ): Promise<ConnectReply> {
   context.ports.settings.authorise(request.volume);
+  const came = context.looks.next();
   return underLock<ConnectReply>(context, request.volume.leaf, requestContext, async (deadline, exchange) => {
     // Before anything that a failure would undo: the leaf may be another volume's.
     context.requireOwnLeaf(request.volume);
     try {
-      return await connectLocked(context, request, deadline, exchange);
+      return await connectLocked(context, request, came, deadline, exchange);
     } catch (error) {
       exchange.failing(error);
       await undo(context, caretaker, request.volume);
@@ -44,6 +47,7 @@ export async function connect(
 async function connectLocked(
   context: Context,
   request: ConnectRequest,
+  came: Moment,
   deadline: Deadline,
   exchange: Exchange<ConnectReply>,
 ): Promise<ConnectReply> {
@@ -57,8 +61,8 @@ async function connectLocked(
     );
   }
   const inherited = !context.state.mounts.has(volume.leaf);
-  const ensured = await ensureUsable(context, volume, { access: accessOf(request), disk }, deadline, exchange);
-  const diskState = disk === null ? null : checkDisk(request, ensured.observation);
+  const ensured = await ensureUsable(context, volume, { access: accessOf(request), disk, came }, deadline, exchange);
+  const diskState = disk === null ? null : await checkDisk(context, volume, disk, ensured.disk, deadline);
   if (deadline.isOver() || exchange.isAnswered()) {
     throw new FairleadError('deadline-exceeded', 'The deadline passed, or the client went away. Try again.', {
       leaf: volume.leaf,
@@ -139,10 +143,15 @@ function accessOf(request: ConnectRequest): Access {
   return request.readOnly ? 'read-only' : 'read-write';
 }
 
-function checkDisk({ volume }: ConnectRequest, { disk }: Observation): 'present' | 'absent' {
-  if (disk === undefined) {
-    throw new FairleadError('unavailable', 'The disk was not looked at. Try again.', { leaf: volume.leaf });
-  }
+/** What was seen of the disk; where the look was shared with other requests, the disk is looked at by itself. */
+async function checkDisk(
+  context: Context,
+  volume: Volume,
+  name: DiskName,
+  seen: DiskSight | null,
+  deadline: Deadline,
+): Promise<'present' | 'absent'> {
+  const disk = seen ?? (await context.ports.broker.disk(volume, name, deadline.remaining));
   if (disk.state === 'failed') {
     const message = `The volume answered ${disk.errno} for the disk. Look at the storage service.`;
     throw new FairleadError('unhealthy', message, { leaf: volume.leaf });

@@ -8,6 +8,7 @@ import type { Access, Verdict } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
 import { Evidence } from './evidence.js';
 import { Locks } from './locks.js';
+import { Looks } from './looks.js';
 import { State } from './state.js';
 import type { EnginePorts } from './ports.js';
 
@@ -15,6 +16,7 @@ import type { EnginePorts } from './ports.js';
 export class Context {
   readonly ports: EnginePorts;
   readonly state = new State();
+  readonly looks: Looks;
   readonly locks: Locks;
   readonly evidence: Evidence;
   /** Aborts when the engine stops; nothing new is begun after that. */
@@ -24,6 +26,7 @@ export class Context {
   constructor(ports: EnginePorts) {
     this.ports = ports;
     this.locks = new Locks(ports.clock);
+    this.looks = new Looks(ports.clock);
     this.evidence = new Evidence(this.state, ports.clock, ports.settings.evidence);
   }
 

@@ -4,7 +4,7 @@
 import { errorFromBody, FairleadError } from '../core/errors.js';
 import { planConnect, topmost } from '../core/plan.js';
 import type { DiskName } from '../core/names.js';
-import type { Observation } from '../core/observation.js';
+import type { DiskSight, Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Access } from '../core/verdict.js';
 import type { Volume } from '../core/volume.js';
@@ -12,6 +12,7 @@ import type { Context } from './context.js';
 import type { Deadline } from './deadline.js';
 import type { Exchange } from './exchange.js';
 import { carryOut } from './execute.js';
+import type { Moment } from './looks.js';
 import { settle } from './settle.js';
 
 /** How often a plan may be made anew because the world changed under it. */
@@ -20,6 +21,8 @@ const MAX_PLANS = 4;
 /** What was found and done. */
 export interface Ensured {
   readonly observation: Observation;
+  /** What the volume has under the disk's name; null where that was not asked for, or not looked at in a shared look. */
+  readonly disk: DiskSight | null;
   /** Whether any step was carried out. */
   readonly changed: boolean;
   /** The right volume was mounted before we did anything. */
@@ -31,6 +34,8 @@ export interface Want {
   readonly access: Access;
   /** A disk that the last observation is to tell of, or null. */
   readonly disk: DiskName | null;
+  /** When whoever wants it asked for it; null: a look of its own is wanted. */
+  readonly came: Moment | null;
 }
 
 /**
@@ -40,18 +45,24 @@ export interface Want {
 export async function ensureUsable(
   context: Context,
   volume: Volume,
-  { access, disk }: Want,
+  { access, disk, came }: Want,
   deadline: Deadline,
   exchange: Pick<Exchange<unknown>, 'isAnswered' | 'failing'>,
 ): Promise<Ensured> {
   let changed = false;
   let foundMounted: boolean | null = null;
+  const shared = came === null ? null : context.looks.since(volume.leaf, came, access);
+  if (shared !== null) return { observation: shared, disk: null, changed, foundMounted: true };
   for (let plans = 0; plans < MAX_PLANS; plans++) {
+    const began = context.looks.next();
     const observation = await context.observe(volume, access, deadline.remaining, disk);
     foundMounted ??= topmost(observation)?.recognised === true;
     const plan = planConnect(observation, access);
     if (plan.kind === 'refuse') throw plan.error;
-    if (plan.kind === 'ready') return { observation, changed, foundMounted };
+    if (plan.kind === 'ready') {
+      context.looks.keep(began, access, observation);
+      return { observation, disk: observation.disk ?? null, changed, foundMounted };
+    }
     if (deadline.isOver() || exchange.isAnswered()) throw lateError(volume);
     if (plan.kind === 'connect') context.ports.reach('connect.planned');
     const holders = plan.kind === 'recover' ? await context.holdersOf(volume, deadline.remaining) : [];

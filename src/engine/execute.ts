@@ -33,6 +33,7 @@ export async function carryOut(
   opening: readonly Change[] = [],
 ): Promise<StepsEnd> {
   const { broker, clock, reach, log } = context.ports;
+  context.looks.forget(volume.leaf);
   const sight = context.state.sightOf(volume.leaf);
   const { since, ...earlier } = context.state.operations.get(volume.leaf) ?? { mountBegun: false, since: clock.date() };
   let { mountBegun } = earlier;

@@ -87,7 +87,7 @@ async function restore(context: Context, volume: Volume): Promise<void> {
   const readOnly = state.attachmentsOf(volume.leaf).every((attachment) => attachment.readOnly);
   const deadline = new Deadline(ports.clock, RESTORE_MS, stopping.signal);
   const nobody = { isAnswered: () => false, failing: () => undefined };
-  const want = { access: readOnly ? 'read-only' : 'read-write', disk: null } as const;
+  const want = { access: readOnly ? 'read-only' : 'read-write', disk: null, came: null } as const;
   const { observation } = await ensureUsable(context, volume, want, deadline, nobody);
   ports.reach('recover.verified');
   await context.commit([...mounted(context, volume), ...closing(context, volume)]);
