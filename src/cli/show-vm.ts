@@ -79,15 +79,13 @@ const WHY = {
   unused: 'the domain does not have the disk',
 } as const;
 
-function orphanLines({ consumer, leaf, url, disk, why }: ListedVmOrphan): string[] {
-  const option = disk === null ? '' : ` --disk ${disk}`;
+function orphanLines({ consumer, leaf, url, disk, why, confirmed }: ListedVmOrphan): string[] {
+  const [option, file] = disk === null ? ['', ''] : [` --disk ${disk}`, `/${disk}`];
+  const what = escapeForLog(`Attachment of ${consumer} at ${leaf}${file}: ${WHY[why]}`);
+  // In the middle of an attach it is so, too: no command that ends it is offered before it is certain.
+  if (!confirmed) return [`${what} at this moment.`];
   const end = `fairlead disconnect ${url ?? 'URL'}${option} --consumer ${consumer}`;
-  return [
-    escapeForLog(
-      `Attachment of ${consumer} at ${leaf}${disk === null ? '' : `/${disk}`}: ${WHY[why]}. If nobody needs it, end it:`,
-    ),
-    `    ${escapeForLog(end)}`,
-  ];
+  return [`${what}. If nobody needs it, end it:`, `    ${escapeForLog(end)}`];
 }
 
 /** In the largest unit that gives a whole number, as qemu-img counts. */

@@ -5,7 +5,7 @@ import type { Finding } from './broker-api.js';
 import type { DiskBus, DiskFormat, DiskOptions } from './disk.js';
 import type { DomainName, DomainUuid } from './domains.js';
 import type { Consumer, DiskName } from './names.js';
-import type { DisconnectReply, RequestContext } from './requests.js';
+import type { DisconnectReply, Orphanhood, RequestContext } from './requests.js';
 import type { Access } from './verdict.js';
 import type { Leaf, Volume } from './volume.js';
 
@@ -103,7 +103,9 @@ export interface ListedVmOrphan {
   readonly url: string | null;
   /** Null: the whole volume, with no disk named. */
   readonly disk: DiskName | null;
-  readonly why: 'no-domain' | 'unused';
+  readonly why: Orphanhood;
+  /** It has been so for `libvirt.evidence_age`: nobody is just about to give the domain the disk. */
+  readonly confirmed: boolean;
 }
 
 /** Disks of domains in our volumes. */

@@ -68,12 +68,13 @@ function listedDisk(
 function orphans({ mounts }: ListReply, domains: readonly Domain[]): ListedVmOrphan[] {
   const byUuid = new Map(domains.map((domain) => [domain.uuid, domain]));
   return mounts.flatMap(({ leaf, url, mountpoint, attachments }) =>
-    attachments.flatMap(({ id, consumer, disk }): ListedVmOrphan[] => {
+    attachments.flatMap(({ id, consumer, disk, orphan }): ListedVmOrphan[] => {
       const uuid = uuidOf(consumer);
       if (uuid === null) return [];
       const domain = byUuid.get(uuid);
       if (domain !== undefined && (disk === null || usesFile(domain, `${mountpoint}/${disk}`))) return [];
-      return [{ attachment: id, consumer, leaf, url, disk, why: domain === undefined ? 'no-domain' : 'unused' }];
+      const why = domain === undefined ? 'no-domain' : 'unused';
+      return [{ attachment: id, consumer, leaf, url, disk, why, confirmed: orphan !== null }];
     }),
   );
 }

@@ -107,6 +107,9 @@ export const disksReply = z.object({
         why: z.enum(['no-domain', 'unused']).meta({
           description: 'There is no such domain; or it does not have the disk.',
         }),
+        confirmed: z.boolean().meta({
+          description: 'It has been so for libvirt.evidence_age: nobody is just about to give the domain the disk.',
+        }),
       }),
     )
     .readonly()

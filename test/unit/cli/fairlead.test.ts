@@ -256,6 +256,7 @@ describe('disks of virtual machines, for people', () => {
       url: URL_,
       disk: 'e',
       why: 'no-domain',
+      confirmed: true,
     };
     answer.body = {
       disks: [
@@ -263,7 +264,7 @@ describe('disks of virtual machines, for people', () => {
         { ...disk, ...attached, target: 'vdc', readOnly: true, live: false, persistent: true, consumer: null },
         { ...disk, ...attached, target: 'vdd', persistent: true, consumer: `nova:${domain.uuid}` },
       ],
-      orphans: [orphan],
+      orphans: [orphan, { ...orphan, disk: 'new', why: 'unused', confirmed: false }],
       complete: false,
     };
     const { out } = await fairlead(['vm', 'ls']);
@@ -273,6 +274,7 @@ describe('disks of virtual machines, for people', () => {
     expect(out).toContain(
       `: there is no such domain. If nobody needs it, end it:\n    fairlead disconnect ${URL_} --disk e `,
     );
+    expect(out).toMatch(/new: the domain does not have the disk at this moment\.\n(?! )/);
     expect(out).toContain('Some domains could not be read');
     answer.body = { disks: [], orphans: [], complete: true };
     expect((await fairlead(['vm', 'ls'])).out).toBe('No domain has a disk of a volume.\n');

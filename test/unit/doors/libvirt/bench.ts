@@ -66,6 +66,7 @@ interface Attachment {
   readonly id: string;
   readonly consumer: Consumer;
   readonly disk: DiskName | null;
+  orphan?: 'no-domain' | 'unused';
 }
 
 /** How a promise ended, or that it has not. */
@@ -208,7 +209,7 @@ export class Bench {
       leaf,
       url: volume?.url ?? null,
       mountpoint: `${BASE}/${leaf}`,
-      attachments: attachments.map((one) => ({ ...one, readOnly: false, since: '', orphan: null })),
+      attachments: attachments.map((one) => ({ orphan: null, ...one, readOnly: false, since: '' })),
     } as unknown as ListedMount;
   }
 

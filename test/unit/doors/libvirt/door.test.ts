@@ -89,10 +89,12 @@ describe('the list', () => {
     bench.attached(`vm:${OTHER_UUID}` as Consumer);
     bench.attached('cli:alice' as Consumer);
     bench.attached(VM, null);
+    const [, second] = bench.attachments.get(VOLUME.leaf) ?? [];
+    if (second !== undefined) second.orphan = 'no-domain';
     const { value } = await list();
-    expect(value?.orphans.map(({ consumer, why }) => [consumer, why])).toEqual([
-      [VM, 'unused'],
-      [`vm:${OTHER_UUID}`, 'no-domain'],
+    expect(value?.orphans.map(({ consumer, why, confirmed }) => [consumer, why, confirmed])).toEqual([
+      [VM, 'unused', false],
+      [`vm:${OTHER_UUID}`, 'no-domain', true],
     ]);
   });
   test('a disk below another one is used', async () => {
