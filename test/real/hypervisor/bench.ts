@@ -47,8 +47,20 @@ export class Bench {
 
   /** Asks as the agent would; a lost connection is made again. */
   async ask(verb: string, more: object, budgetMs = 10_000): Promise<PeerReply> {
-    if (this.#peer === null || this.#peer.closed) this.#peer = await this.dial().greet();
+    if (this.#peer === null || this.#peer.closed) this.#peer = await this.#greeted();
     return this.#peer.ask(verb, more, budgetMs);
+  }
+
+  /** A connection, once somebody listens: a lock is taken before its socket. */
+  #greeted(): Promise<Peer> {
+    return until('the hypervisor process answers', async () => {
+      try {
+        return await this.dial().greet();
+      } catch (error) {
+        if (!(error instanceof Error)) throw error;
+        return undefined;
+      }
+    });
   }
 
   /** The result, or `code field`. */

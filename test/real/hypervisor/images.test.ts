@@ -30,14 +30,24 @@ let count = 0;
 let volume: Awaited<ReturnType<Bench['localVolume']>>;
 /** Slows qemu-img down while it exists. */
 let slow: string;
+/** What stands between us and qemu-img, and where it writes who it is. */
+let wrapper: string;
+let told: string;
 
 beforeAll(async () => {
   bench = await Bench.boot((toml) => {
     const bin = /trusted_helper_dirs = \["([^"]+)"/.exec(toml)?.[1] ?? '';
-    const wrapper = join(bin, 'slow-qemu-img');
+    wrapper = join(bin, 'slow-qemu-img');
+    told = join(bin, 'told');
+    writeFileSync(told, '', { mode: 0o666 });
+    chmodSync(told, 0o666);
     slow = join(bin, 'slow');
-    // It tells its arguments, and what it may use.
-    const script = `#!/bin/sh\nif [ -e ${slow} ]; then /bin/sleep 30; fi\nexec /usr/bin/qemu-img "$@"\n`;
+    const tell = `{ id -u; id -G; ulimit -v; ulimit -c; pwd; env; } > ${told}`;
+    const script = `#!/bin/sh
+${tell}
+if [ -e ${slow} ]; then /bin/sleep 30; fi
+exec /usr/bin/qemu-img "$@"
+`;
     writeFileSync(wrapper, script, { mode: 0o755 });
     chmodSync(wrapper, 0o755);
     return `${toml}\n[libvirt]\nqemu_img = "${wrapper}"\nsocket = "/nonexistent/libvirt-sock"\n`;
@@ -64,6 +74,21 @@ describe('an image is made', () => {
     expect({ uid: facts.uid, gid: facts.gid, mode: facts.mode & 0o7777 }).toEqual({ ...IMAGE_USER, mode: 0o600 });
     expect(await imageInfo(join(volume.dir, 'disk'))).toMatchObject({ format, 'virtual-size': 8 * MIB });
     expect(readdirSync(volume.dir)).toEqual(['disk']);
+  });
+
+  it('by a qemu-img that has that user and no other group, little memory and nothing of our environment', async () => {
+    expect(await create('disk', { format: 'qcow2' })).toEqual({ created: true });
+    const [uid, groups, memory, core, cwd, ...env] = readFileSync(told, 'utf8').trim().split('\n');
+    expect([uid, groups]).toEqual([String(IMAGE_USER.uid), String(IMAGE_USER.gid)]);
+    expect([memory, core, cwd]).toEqual(['1048576', '0', '/']);
+    expect(env.map((line) => line.split('=')[0]).sort()).toEqual(['LC_ALL', 'PATH', 'PWD']);
+  });
+
+  it('not by a qemu-img that somebody else could have changed', async () => {
+    chmodSync(wrapper, 0o775);
+    expect(await create('disk')).toBe('helper-untrusted libvirt.qemu_img');
+    chmodSync(wrapper, 0o755);
+    expect(readdirSync(volume.dir)).toEqual([]);
   });
 
   it('in a FUSE volume too', async () => {
