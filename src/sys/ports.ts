@@ -103,7 +103,7 @@ export type ProbeJob =
       readonly kind: 'probe';
       readonly path: string;
       readonly access: Access;
-      /** Extended attribute to look for, or null. */
+      /** Extended attribute to look for where the root's size is not 0, which says as much; null: none. */
       readonly witness: string | null;
       /** Names to be looked for as `disk` jobs do, once the server has answered. */
       readonly disks: readonly string[];

@@ -91,11 +91,12 @@ async function probe(job: Job<'probe'>): Promise<ProbeAnswer> {
     const facts = { statfs: { end: 'failed', errno: dead }, write: 'not-asked', search: 'not-asked' } as const;
     return { kind: 'probe', facts: { ...facts, witness: 'not-asked' }, disks: [] };
   }
+  const root = await rootOf(path);
   const facts: ProbeFacts = {
     statfs: { end: 'answered' },
-    ...(await rootOf(path)),
+    ...root,
     ...(await rights(path, job.access)),
-    witness: job.witness === null ? 'not-asked' : await witness(path, job.witness),
+    witness: job.witness === null || root.root?.size === 0 ? 'not-asked' : await witness(path, job.witness),
   };
   const disks: DiskSight[] = [];
   for (const name of job.disks) disks.push(await diskSight(path, name));

@@ -101,6 +101,14 @@ describe('a probe', () => {
     expect(await probe('read-only')).toMatchObject({ facts: { witness: 'not-asked' } });
   });
 
+  it('spares the witness where the root has no size', async () => {
+    const empty = join(host.base, 'a'.repeat(32));
+    mkdirSync(empty);
+    execFileSync('mount', ['-t', 'devpts', 'devpts', empty]);
+    const job = { kind: 'probe', path: empty, access: 'read-only', witness: 'trusted.absent', disks: [] } as const;
+    expect(await ask(job)).toMatchObject({ facts: { root: { size: 0 }, witness: 'not-asked' } });
+  });
+
   it('tells the errno of a dead mount', async () => {
     deadFuse(leaf);
     expect(await probe()).toMatchObject({ facts: { statfs: { end: 'failed', errno: 'ENOTCONN' } } });
