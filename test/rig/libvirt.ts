@@ -42,6 +42,21 @@ const FILES: Readonly<Record<string, string>> = {
   ].join('\n'),
 };
 
+/** Why there can be no libvirtd of a test's own on this host; null if there can. */
+export function lacksLibvirt(): string | null {
+  const programs = [
+    '/usr/sbin/libvirtd',
+    '/usr/sbin/virtlogd',
+    '/usr/bin/virsh',
+    '/usr/bin/qemu-system-x86_64',
+    '/usr/bin/python3',
+  ];
+  const missing = programs.filter((program) => !existsSync(program));
+  return missing.length === 0
+    ? null
+    : `there is no ${missing.join(', ')}; apt-get install libvirt-daemon-system libvirt-clients qemu-system-x86`;
+}
+
 /** What a domain is made of. */
 export interface DomainOptions {
   readonly name: string;
