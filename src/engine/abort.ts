@@ -24,6 +24,7 @@ export async function abort(
   }
   const usedBy = state.usersOf(leaf);
   const { verdict, reason } = await ports.broker.abort(record.volume, deadlineMs);
+  context.looks.forget(leaf);
   ports.log.warn('aborted', { leaf, usedBy });
   Object.assign(state.sightOf(leaf), { verdict, verdictAt: ports.clock.now() });
   caretaker.schedule(record.volume);
