@@ -10,6 +10,7 @@ import type { DisconnectReply, RequestContext } from '../../core/requests.js';
 import type { VmDetachReply, VmDetachRequest } from '../../core/vm-requests.js';
 import type { Volume } from '../../core/volume.js';
 import { answerInTime, isRefusal, look, notKnown, stepTime, UNDO_MS, unhurried, withSentence } from './operation.js';
+import type { Begun } from './begun.js';
 import { attachmentOf, consumerOf, diskAt, isNovas, usesFile } from './ours.js';
 import type { LibvirtDoorPorts } from './ports.js';
 import { diskTurn, type Turns } from './turns.js';
@@ -34,49 +35,69 @@ interface Found {
 export async function detach(
   ports: LibvirtDoorPorts,
   turns: Turns,
+  begun: Begun,
   request: VmDetachRequest,
   context: RequestContext,
 ): Promise<VmDetachReply> {
   const deadline = new Deadline(ports.clock, context.deadlineMs);
   return await answerInTime(ports, deadline, async () => {
-    const meant = await find(ports, request, deadline);
-    const key = diskTurn(meant.uuid, meant.volume.leaf, meant.disk);
+    const meant = find(ports, begun, request, await findDomain(ports, request, deadline));
+    const { uuid } = meant;
+    const key = diskTurn(uuid, meant.volume.leaf, meant.disk);
     return await turns.take(key, deadline, context.signal, async () => {
       // As it is now: an earlier operation on this disk may just have ended.
-      const found = await find(ports, request, deadline);
-      if (found.path !== meant.path || found.uuid !== meant.uuid) {
-        throw new FairleadError('conflict', 'The disk at this target was changed meanwhile. Look at fairlead vm ls.', {
-          field: 'target',
-        });
-      }
+      const found = again(meant, request, await findDomain(ports, request, deadline));
       refuseOthers(ports, found);
+      const target = request.choice.by === 'target' ? request.choice.target : null;
+      if (target !== null) begun.remember(uuid, target, found);
       const changed = await unplug(ports, found, deadline);
       const ended = await disconnect(ports, found, deadline, changed);
-      const { uuid, domain, described } = found;
-      return {
-        ...ended,
-        domain: { uuid, name: domain?.name ?? uuid },
-        target: described?.target ?? null,
-        changed,
-      };
+      if (target !== null) begun.forget(uuid, target);
+      const { domain, described } = found;
+      return { ...ended, domain: { uuid, name: domain?.name ?? uuid }, target: described?.target ?? null, changed };
     });
   });
 }
 
-async function find(ports: LibvirtDoorPorts, request: VmDetachRequest, deadline: Deadline): Promise<Found> {
+function find(ports: LibvirtDoorPorts, begun: Begun, request: VmDetachRequest, domain: Domain | DomainUuid): Found {
   const { choice } = request;
-  const domain = await findDomain(ports, request, deadline);
   if (choice.by === 'target') {
     if (typeof domain === 'string') throw noSuchDomain(request, null);
-    if (!domain.disks.some(({ target }) => target === choice.target)) throw noSuchTarget();
-    const { described, path, volume, disk } = diskAt(ports, domain, choice.target);
-    return { uuid: domain.uuid, domain, volume, disk, path, described };
+    const { uuid } = domain;
+    if (domain.disks.some(({ target }) => target === choice.target)) {
+      const { described, path, volume, disk } = diskAt(ports, domain, choice.target);
+      return { uuid, domain, volume, disk, path, described };
+    }
+    const left = begun.recall(domain, choice.target);
+    if (left === null) throw noSuchTarget();
+    return { uuid, domain, ...left, described: null };
   }
   const { volume, disk } = choice;
   const path = diskPathOf(ports.volumes.mountBaseOf(volume), volume.leaf, disk);
   if (typeof domain === 'string') return { uuid: domain, domain: null, volume, disk, path, described: null };
-  const described = domain.disks.find((one) => one.path === path) ?? null;
-  return { uuid: domain.uuid, domain, volume, disk, path, described };
+  return { uuid: domain.uuid, domain, volume, disk, path, described: withPath(domain, path) };
+}
+
+/** What was found, as it is now; `conflict` if the name leads to something else by now. */
+function again(meant: Found, { choice }: VmDetachRequest, domain: Domain | DomainUuid): Found {
+  const uuid = typeof domain === 'string' ? domain : domain.uuid;
+  const described = typeof domain === 'string' ? null : withPath(domain, meant.path);
+  const moved = choice.by === 'target' && described !== null && described.target !== choice.target;
+  const replaced =
+    choice.by === 'target' &&
+    described === null &&
+    typeof domain !== 'string' &&
+    domain.disks.some(({ target }) => target === choice.target);
+  if (uuid !== meant.uuid || moved || replaced) {
+    throw new FairleadError('conflict', 'The disk at this target was changed meanwhile. Look at fairlead vm ls.', {
+      field: 'target',
+    });
+  }
+  return { ...meant, domain: typeof domain === 'string' ? null : domain, described };
+}
+
+function withPath({ disks }: Domain, path: string): DomainDisk | null {
+  return disks.find((disk) => disk.path === path) ?? null;
 }
 
 /** The domain, or, when it is gone, its UUID alone if it was named by that. */
@@ -110,7 +131,7 @@ function noSuchDomain({ choice, domain }: VmDetachRequest, cause: FairleadError 
 function noSuchTarget(): FairleadError {
   return new FairleadError(
     'not-found',
-    'The domain has no disk at this target; fairlead vm ls shows those it has. If the guest has let go of it already, name it by URL and --disk: that ends what is left.',
+    'The domain has no disk at this target; fairlead vm ls shows those it has. If the guest has let go of it already, name it by URL and --disk: that ends what is left of it.',
     { field: 'target' },
   );
 }

@@ -3,6 +3,7 @@
 
 import type { VmDoor } from '../../core/vm-requests.js';
 import { attach } from './attach.js';
+import { Begun } from './begun.js';
 import { detach } from './detach.js';
 import { extend } from './extend.js';
 import { findings } from './findings.js';
@@ -21,10 +22,11 @@ export interface LibvirtDoor extends VmDoor {
 /** Makes the door. */
 export function createLibvirtDoor(ports: LibvirtDoorPorts): LibvirtDoor {
   const turns = new Turns(ports.clock);
+  const begun = new Begun();
   let stop: (() => void) | null = null;
   return {
     attach: (request, context) => logged(ports, 'vm-attach', attach(ports, turns, request, context)),
-    detach: (request, context) => logged(ports, 'vm-detach', detach(ports, turns, request, context)),
+    detach: (request, context) => logged(ports, 'vm-detach', detach(ports, turns, begun, request, context)),
     extend: (request, context) => logged(ports, 'vm-extend', extend(ports, turns, request, context)),
     list: (context) => list(ports, turns, context),
     findings: (context) => findings(ports, context),

@@ -117,11 +117,11 @@ describe('a running domain', () => {
     const message = refused(await host.ask('vm', 'detach', 'web', 'vdb', '--timeout', '4'), 'busy', 6);
     expect(message).toContain('did not release');
     expect([await disks(), await users(), mounted()]).toEqual([['web vdb d'], [`vm:${web}`], true]);
-    // When the guest has ended it has let go: then the same words, by file, end the attachment.
+    // When the guest has ended it has let go: then the same words finish it, though the name leads nowhere by now.
     await libvirtd.virsh('destroy', 'web');
     expect((await list()).orphans).toMatchObject([{ consumer: `vm:${web}`, disk: 'd', why: 'unused' }]);
+    expect((await host.ask('vm', 'detach', 'web', 'vdb')).body).toMatchObject({ outcome: 'released', changed: false });
     expect(refused(await host.ask('vm', 'detach', 'web', 'vdb'), 'not-found', 3)).toContain('URL and --disk');
-    expect((await host.ask('vm', 'detach', 'web', url, '--disk', 'd')).body).toMatchObject({ outcome: 'released' });
   });
 
   test('gets six at once, each at a target of its own, and two equal requests have the effect of one', async () => {

@@ -132,8 +132,47 @@ describe.each(BOTH)('a disk named %s', (_, choice) => {
   });
 });
 
-test('two at once: the second finds nothing left to do', async () => {
-  const [first, second] = await Promise.all([detach(FILE), detach(FILE)]);
+describe('a detach by target that was begun and did not end', () => {
+  /** The guest lets go by itself, later. */
+  const letGo = (): void => {
+    bench.domains = bench.domains.map((domain) => ({ ...domain, disks: [] }));
+  };
+  test('is finished by saying it again after the guest has let go', async () => {
+    bench.once('unplug', fails('busy'));
+    refused(await detach(TARGET), 'busy');
+    letGo();
+    expect((await detach(TARGET)).value).toMatchObject({ outcome: 'released', changed: false, target: null });
+    expect(attachments()).toBe(0);
+    // Once: after that the name leads nowhere.
+    expect(refused(await detach(TARGET), 'not-found')).toContain('URL and --disk');
+  });
+  test('is finished by saying it again when only the attachment was left', async () => {
+    bench.once('disconnect', fails('unavailable'));
+    refused(await detach(TARGET), 'unavailable');
+    expect((await detach(TARGET)).value).toMatchObject({ outcome: 'released' });
+  });
+  test('means nothing any more when the disk is at another target, or another disk there', async () => {
+    bench.once('unplug', fails('busy'));
+    await detach(TARGET);
+    letGo();
+    bench.has({ target: 'vdc' });
+    refused(await detach(TARGET), 'not-found');
+    expect([attachments(), disks()]).toEqual([1, 1]);
+    bench.has({ path: pathOf('other') });
+    refused(await detach(TARGET), 'conflict');
+    expect([attachments(), disks()]).toEqual([1, 2]);
+  });
+  test('of another domain or target is not meant', async () => {
+    bench.once('unplug', fails('busy'));
+    await detach(TARGET);
+    letGo();
+    refused(await detach({ by: 'target', target: 'vdc' }), 'not-found');
+    expect(attachments()).toBe(1);
+  });
+});
+
+test.each(BOTH)('two at once, %s: the second finds nothing left to do', async (_, choice) => {
+  const [first, second] = await Promise.all([detach(choice), detach(choice)]);
   expect(first.value?.outcome).toBe('released');
   expect(second.value).toMatchObject({ outcome: 'not-connected', changed: false });
 });
