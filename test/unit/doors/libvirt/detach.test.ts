@@ -177,6 +177,20 @@ test.each(BOTH)('two at once, %s: the second finds nothing left to do', async (_
   expect(second.value).toMatchObject({ outcome: 'not-connected', changed: false });
 });
 
+test('a disk that came to another target while it was waited for is not touched', async () => {
+  bench.once(
+    'domain',
+    (go) => go(),
+    (go) => {
+      bench.domains = bench.domains.map((domain) => ({ ...domain, disks: [] }));
+      bench.has({ target: 'vdc' });
+      return go();
+    },
+  );
+  refused(await detach(TARGET), 'conflict');
+  expect(bench.effects()).toEqual([]);
+});
+
 test('a target whose disk was changed while it was waited for is not touched', async () => {
   bench.once(
     'domain',
