@@ -29,7 +29,7 @@ class FairleadQuobyteVolumeDriver(fs.LibvirtMountedFileSystemVolumeDriver):
         super().__init__(host, "quobyte")
 
     def connect_volume(self, connection_info, instance):
-        """Returns when the volume is mounted, proven to be the right one, alive and usable, and recorded as this instance's."""
+        """Returns when the volume is mounted, proven to be the right one and usable, and recorded as this instance's."""
         try:
             answer = _ask("connect", connection_info, CONF.fairlead.connect_timeout, instance)
         except AgentError as error:
@@ -45,7 +45,7 @@ class FairleadQuobyteVolumeDriver(fs.LibvirtMountedFileSystemVolumeDriver):
         )
 
     def disconnect_volume(self, connection_info, instance, force=False):
-        """Returns when the end of this instance's use is recorded. The mount goes with its last user, at once or when it can.
+        """Returns when the end of this instance's use is recorded. The mount goes with its last user, as soon as it can.
 
         With force (Nova cleans up after an instance, and may not be stopped by one volume) what fails is only logged; then
         Fairlead still has the attachment and keeps the mount.
@@ -105,11 +105,9 @@ class FairleadQuobyteVolumeDriver(fs.LibvirtMountedFileSystemVolumeDriver):
         return conf
 
     def extend_volume(self, connection_info, instance, requested_size):
-        """Returns the size, in bytes, to which Nova is to have QEMU bring the disk, which alone may touch what a guest has open."""
+        """Returns the size, in bytes, to which Nova is to have QEMU bring the disk: nobody else may touch an open one."""
         try:
-            answer = _ask(
-                "extend", connection_info, CONF.fairlead.request_timeout, instance, bytes=requested_size
-            )
+            answer = _ask("extend", connection_info, CONF.fairlead.request_timeout, instance, bytes=requested_size)
         except AgentError as error:
             raise errors.extend_exception(error, block_device.get_volume_id(connection_info)) from error
         return answer["bytes"]

@@ -20,18 +20,16 @@ def main():
     parser.add_argument("export", metavar="EXPORT", help="REGISTRY[,REGISTRY...]/VOLUME, as Cinder has it")
     parser.add_argument("name", metavar="NAME", help="the disk: a file in the volume")
     parser.add_argument("instance", metavar="INSTANCE", help="the UUID of the instance that is to use it")
+    parser.add_argument("--config-file", action="append", default=[], help="nova.conf, if it is not where Nova looks")
     asked = parser.parse_args()
     program.prepare()
-    try:
-        _rehearse(asked)
-    except _nova_exception() as error:
-        sys.exit(f"{type(error).__name__}: {error}")
-
-
-def _nova_exception():
+    # Only now: what Nova's program imports first must be first.
     from nova import exception
 
-    return exception.NovaException
+    try:
+        _rehearse(asked)
+    except exception.NovaException as error:
+        sys.exit(f"{type(error).__name__}: {error}")
 
 
 def _rehearse(asked):
@@ -39,7 +37,8 @@ def _rehearse(asked):
     from nova.virt.libvirt import driver as libvirt_driver
     from oslo_utils import importutils
 
-    conf.CONF([], project="nova", prog="nova-compute")
+    files = asked.config_file or None
+    conf.CONF([], project="nova", prog="nova-compute", default_config_files=files)
     driver = importutils.import_object(
         libvirt_driver.VOLUME_DRIVERS["quobyte"], types.SimpleNamespace(find_secret=lambda *_: None)
     )

@@ -100,7 +100,8 @@ class Told(DriverCase):
             driver.disconnect_volume(info, INSTANCE)
             driver.get_config(info, frozen({**DISK_INFO, "unit": 3}))
             driver.extend_volume(info, INSTANCE, 2**30)
-        self.assertEqual([route.split("/")[-1] for route, _ in server.requests], ["connect", "disconnect", "disk-config", "extend"])
+        verbs = [route.split("/")[-1] for route, _ in server.requests]
+        self.assertEqual(verbs, ["connect", "disconnect", "disk-config", "extend"])
         for _, body in server.requests:
             self.assertNotIn("s3cret", str(body))
             self.assertEqual(body["connectionInfo"], {
@@ -118,7 +119,8 @@ class Told(DriverCase):
                 },
             })
         connect, disconnect, config, extend = (body for _, body in server.requests)
-        self.assertEqual([body.get("instance") for body in (connect, disconnect, config, extend)], [INSTANCE.uuid, INSTANCE.uuid, None, INSTANCE.uuid])
+        for body, instance in ((connect, INSTANCE.uuid), (disconnect, INSTANCE.uuid), (config, None), (extend, INSTANCE.uuid)):
+            self.assertEqual(body.get("instance"), instance)
         self.assertEqual(config["diskInfo"], {"type": "disk", "dev": "vdb", "bus": "virtio", "unit": 3})
         self.assertEqual(extend["bytes"], 2**30)
 
@@ -183,7 +185,8 @@ class Disconnect(DriverCase):
         return "".join(logged.output)
 
     def test_tells_the_truth_of_the_mount_in_the_log(self):
-        for outcome, level in (("released", "INFO"), ("still-used", "INFO"), ("not-connected", "INFO"), ("busy", "WARNING"), ("hung", "WARNING")):
+        levels = {"released": "INFO", "still-used": "INFO", "not-connected": "INFO", "busy": "WARNING", "hung": "WARNING"}
+        for outcome, level in levels.items():
             with self.subTest(outcome):
                 said = self.outcome(scripted.answer(200, {"outcome": outcome, "leaf": "5b50"}))
                 self.assertIn(level, said)
@@ -247,7 +250,8 @@ class Description(DriverCase):
         self.assertEqual(self.requests[0][1]["secret"], secret)
 
     def test_takes_cache_and_io_from_the_agent(self):
-        with scripted.Scripted(scripted.answer(200, {**CONFIG, "driver": {"type": "raw", "cache": "writeback", "io": "threads"}})) as server:
+        answer = {**CONFIG, "driver": {"type": "raw", "cache": "writeback", "io": "threads"}}
+        with scripted.Scripted(scripted.answer(200, answer)) as server:
             xml = self.xml(self.driver(server), record(), DISK_INFO)
         self.assertIn('cache="writeback" io="threads"', xml)
 

@@ -68,9 +68,14 @@ function compute(version: NovaVersion, at: string): Promise<Compute> {
 describe.each(['26', '34'] as const)('with Nova %s', (version) => {
   const why = whyNoNova(version);
   describe.skipIf(why !== null)(why === null ? 'here' : `(skipped: ${why})`, () => {
+    let here: Compute;
+    let there: Compute;
+    beforeAll(async () => {
+      [here, there] = await Promise.all([compute(version, source.socket), compute(version, socket)]);
+    });
+    afterAll(() => Promise.all([here, there].map((one) => one[Symbol.asyncDispose]())));
+
     it('the instance’s disk is readable on both hosts until the source has let go, and then on the destination', async () => {
-      await using here = await compute(version, source.socket);
-      await using there = await compute(version, socket);
       const url = await source.volume(`migrating-${version}`);
       const record = recordOf(url, 'disk-1');
       expect(await here.one('connect', record, INSTANCE)).toMatchObject(fine);
@@ -89,8 +94,6 @@ describe.each(['26', '34'] as const)('with Nova %s', (version) => {
     });
 
     it('a migration that is rolled back leaves the source as it was', async () => {
-      await using here = await compute(version, source.socket);
-      await using there = await compute(version, socket);
       const url = await source.volume(`staying-${version}`);
       const record = recordOf(url, 'disk-1');
       await here.one('connect', record, INSTANCE);
@@ -104,7 +107,6 @@ describe.each(['26', '34'] as const)('with Nova %s', (version) => {
     });
 
     it('a destination that cannot connect tells the source why, in an exception that Nova carries over', async () => {
-      await using there = await compute(version, socket);
       const url = await source.volume(`refusing-${version}`);
       const leaf = join(base, leafOfUrl(url));
       mkdirSync(leaf, { mode: 0o700 });
