@@ -19,8 +19,7 @@ export const abort: Handler<'abort'> = async ({ context, deadline }, request) =>
   if (place.identifiedBy !== null) throw refusal(place, 'invalid-argument', NO_CONNECTION);
   const mount = requireRecognised(place, await look(context, place, deadline));
   if (mount === null) throw refusal(place, 'not-found', 'The volume is not mounted.');
-  const { dev, fsType } = mount.entry;
-  if (!/^fuse(?:\.|$)/.test(fsType)) throw refusal(place, 'invalid-argument', NO_CONNECTION);
+  const { dev } = mount.entry;
   const { verdict } = await judge(context, place, dev, deadline);
   if (verdict !== 'hung') {
     throw refusal(place, 'conflict', `The mount does not hang: it is ${verdict}. Only what hangs is aborted.`);
