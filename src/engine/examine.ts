@@ -54,7 +54,10 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       break;
   }
   if (mount.verdict !== null && !['healthy', 'absent', 'foreign'].includes(mount.verdict)) {
-    add('error', `When it was last looked at it was ${mount.verdict}.`, `fairlead validate ${mount.url ?? 'URL'}`);
+    const wayOut =
+      mount.verdict === 'hung' ? `; if its server will never answer again: fairlead abort ${mount.leaf}` : '';
+    const mend = `fairlead validate ${mount.url ?? 'URL'}${wayOut}`;
+    add('error', `When it was last looked at it was ${mount.verdict}.`, mend);
   }
   for (const attachment of mount.attachments) {
     if (attachment.orphan !== null) add('warning', ORPHANS[attachment.orphan], disconnectCommand(mount, attachment));

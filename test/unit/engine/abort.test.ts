@@ -25,6 +25,14 @@ it('says who used it, and replaces the mount for them', async () => {
   expect(bench.effects()).toContain('step detach-dead');
 });
 
+it('is what doctor names as the last way out', async () => {
+  await bench.engine.validate(VOLUME, context);
+  const [finding] = await bench.engine.examine(context);
+  expect(finding?.mend).toBe(
+    `fairlead validate ${VOLUME.url}; if its server will never answer again: fairlead abort ${VOLUME.leaf}`,
+  );
+});
+
 it('waits for no lock: what has it may be what hangs', async () => {
   bench.once('observe', () => hanging());
   bench.connect();
