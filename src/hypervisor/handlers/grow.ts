@@ -86,7 +86,8 @@ async function growLive(
   // altogether. So the file is read, by a child, wherever that says it: not where each of several domains has its own idea of the size, and not
   // where the file is larger than what is wanted, since an encrypted one is larger than what its guest sees.
   const inFile = users.length === 1;
-  const sizeIn = (user: User): Promise<number> => (inFile ? sizeOfImage(call, place, format) : inQemu(user));
+  const sizeIn = async (user: User): Promise<number> =>
+    (inFile ? await sizeOfImage(call, place, format) : null) ?? (await inQemu(user));
   const sizeBefore = async (user: User): Promise<number> => {
     const size = await sizeIn(user);
     return inFile && size > bytes ? await inQemu(user) : size;
@@ -95,7 +96,8 @@ async function growLive(
   const sizes = await Promise.all(users.map(async (user) => ({ user, before: await sizeBefore(user) })));
   for (const { before } of sizes) requireGrowth(place, before, bytes);
   const smaller = sizes.filter(({ before }) => before < bytes);
-  for (const { user } of smaller) {
+  // A file that has the size already may have got it from another host's guest: ours is told all the same, which changes nothing if it knows.
+  for (const { user } of inFile ? sizes : smaller) {
     await libvirt.blockResize(user.domain, user.disk.target, bytes, Math.max(1, deadline.remaining));
     if ((await sizeIn(user)) < bytes) throw notGrown(place);
   }
@@ -104,10 +106,11 @@ async function growLive(
   return { changed: smaller.length > 0, by: 'hypervisor', bytes };
 }
 
-/** Bytes of an image that a guest has, as its file says them. */
-function sizeOfImage({ context, deadline }: Call, place: DiskPlace, format: DiskFormat): Promise<number> {
+/** Bytes of an image that a guest has, as its file says them; null where QEMU runs as another user than the one of images and keeps it. */
+function sizeOfImage({ context, deadline }: Call, place: DiskPlace, format: DiskFormat): Promise<number | null> {
   return context.images.with(place.volume.leaf, deadline, 'image-user', async (hands) => {
     const answer = await hands.open(place.image, 'read', format);
+    if (answer.kind === 'denied') return null;
     if (answer.kind !== 'opened') throw hands.explain(answer);
     return answer.size;
   });

@@ -258,6 +258,21 @@ describe('grow', () => {
     expect(await grow(2 * MIB)).toBe('helper-failed disk');
   });
 
+  it('tells a guest of a size that the file has got elsewhere', async () => {
+    peer.libvirt.define(UUID, true, disk(peer.path));
+    peer.images.files.set(peer.path, { size: 2 * MIB });
+    expect(await grow(2 * MIB)).toEqual({ changed: false, by: 'hypervisor', bytes: 2 * MIB });
+    expect(changes()).toEqual(['resize vdb']);
+  });
+
+  it('asks QEMU where it keeps the file from the user of images', async () => {
+    peer.libvirt.define(UUID, true, disk(peer.path));
+    peer.libvirt.sizes.set(`${UUID} vdb`, MIB);
+    peer.images.files.set(peer.path, { size: 0, odd: { kind: 'denied', rootOnly: true } });
+    expect(await grow(2 * MIB)).toMatchObject({ changed: true, by: 'hypervisor' });
+    expect(peer.images.done).not.toContain('give');
+  });
+
   it('through qemu-img where no running domain uses it', async () => {
     peer.libvirt.define(UUID, false, disk(peer.path, { live: false, persistent: true }));
     expect(await grow(2 * MIB)).toEqual({ changed: true, by: 'image', bytes: 2 * MIB });
