@@ -21,6 +21,8 @@ export const local: Backend<'local'> = {
     const path = parseAbsolutePath(text, field);
     // They mean something in other URLs and nothing here: refused rather than taken for part of a name.
     if (/[?#%\\]/.test(path)) throw refusal(field, 'must not contain ? # % or a backslash in a local volume');
+    if (path.includes('/-'))
+      throw refusal(field, 'must have no part that begins with a dash, where a program would read an option');
     return path as string as Export;
   },
 

@@ -52,6 +52,8 @@ describe('a volume URL', () => {
     'local:///a/../b',
     'local:///a//b',
     'local:///a/',
+    'local:///-o',
+    'local:///a/-o',
     'local:///a b',
     'local:///a?x',
     'local:///a#x',
