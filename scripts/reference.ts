@@ -53,7 +53,7 @@ function configuration(): string {
   const backends = Object.entries(backend?.properties ?? {});
   return page(
     '# Configuration',
-    'One TOML file, `/etc/fairlead/fairlead.toml` unless `--config` names another. It must belong to root and be writable by nobody else. Without the default file the defaults below stand. Agent and broker each read it at start; a change takes a restart, and mounts stay as they are meanwhile.',
+    'One TOML file, `/etc/fairlead/fairlead.toml` unless `--config` names another. It must belong to root and be writable by nobody else. Without the default file the defaults below stand. Agent, broker and hypervisor process each read it at start; a change takes a restart, and mounts stay as they are meanwhile.',
     'A setting that is unknown, misspelt or unsound stops the start. The message names each faulty line, the setting and the mend. Durations are whole numbers with a unit (`500ms`, `60s`, `2m`); numbers are plain decimal digits.',
     'Directories that are missing are made by `fairlead up`. `state_dir` and the mount bases are root’s; in `state_dir` the agent has the directory `ledger` for itself, and in `run_dir` it may make files, but not touch the broker’s.',
     '## At the top',
@@ -96,6 +96,7 @@ function commandLine(): string {
     'Results go to standard output, errors to standard error. With `--json` there is exactly one JSON object on standard output, whatever happens; an error is `{"error":{…}}`. The exit status is 0 for an answer, and goes with the [code of the error](errors.md) otherwise. Verdicts and outcomes are answers.',
     '## Options of every command',
     options(COMMON_OPTIONS),
+    '`fairlead --version` prints the version.',
     ...COMMANDS.flatMap((command) => [
       `## ${command.name}`,
       `\`${usageLine(command)}\``,

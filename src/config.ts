@@ -1,5 +1,5 @@
-// The configuration: one root-owned TOML file in, one frozen and checked value out. The agent and the broker each read
-// and check it for themselves. Nothing here touches a volume or a mount; nothing is ever taken from the environment.
+// The configuration: one root-owned TOML file in, one frozen and checked value out. The agent, the broker and the hypervisor
+// process each read and check it for themselves. Nothing here touches a volume or a mount; nothing is taken from the environment.
 
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';

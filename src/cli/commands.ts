@@ -49,7 +49,7 @@ export const GROUPS: readonly Group[] = [
 export const COMMANDS: readonly Command[] = [
   {
     name: 'up',
-    summary: 'run broker and agent in the foreground; says when they are ready',
+    summary: 'run broker, agent and (for libvirt) hypervisor process in the foreground; says when they are ready',
     operands: [],
     options: {
       config: { value: 'FILE', description: 'the configuration; default /etc/fairlead/fairlead.toml' },
