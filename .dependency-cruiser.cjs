@@ -1,4 +1,4 @@
-// Who may import whom (ARCHITECTURE.md, "Layers"). A room that needs something it may not import is in the wrong house.
+// Who may import whom (ARCHITECTURE.md, "Rooms"). A room that needs something it may not import is in the wrong house.
 const room = (name, from, allowed) => ({
   name,
   severity: 'error',
@@ -67,6 +67,7 @@ module.exports = {
       to: { path: '^src/doors/([^/]+)/', pathNot: '^src/doors/$1/' },
     },
     room('cli', '^src/cli/', ['^src/core/']),
+    room('config', '^src/config', ['^src/core/', '^src/backends/']),
     {
       name: 'one-place-starts-processes',
       severity: 'error',
