@@ -69,6 +69,9 @@ export const VM_COMMANDS: readonly Command[] = [
       if (disk === undefined && choice.includes('/')) {
         throw misuse('--disk is missing: a disk is named by its target alone, or by URL and --disk.', 'disk');
       }
+      if (disk !== undefined && !choice.includes('/')) {
+        throw misuse('--disk goes with a URL: a disk is named by its target alone, or by URL and --disk.', 'disk');
+      }
       const chosen = disk === undefined ? { target: choice } : { url: choice, disk };
       return post('/v1/vm/detach', given, DEFAULT_DEADLINE_MS, { domain, ...chosen });
     },

@@ -66,7 +66,7 @@ export interface Hypervisor {
     budgetMs: number,
   ): Promise<{ readonly changed: boolean; readonly by: 'hypervisor' | 'image'; readonly bytes: number }>;
   /**
-   * What is wrong with libvirt, qemu-img and the user of images, as this process sees it. Nothing is wrong where `enabled` is `auto` and the
+   * What is wrong with libvirt, qemu-img and the image user, as this process sees it. Nothing is wrong where `enabled` is `auto` and the
    * host has no libvirt socket.
    */
   examine(budgetMs: number): Promise<readonly Finding[]>;

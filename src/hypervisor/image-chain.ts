@@ -21,7 +21,7 @@ export interface OpenedDisk {
   readonly backing: readonly BackingFile[];
 }
 
-/** The answer of {@link openDisk} for a file that is root's alone, where the user of images may not open it. */
+/** The answer of {@link openDisk} for a file that is root's alone, where the image user may not open it. */
 export const ROOTS_OWN = Symbol('roots-own');
 
 /** Opens a disk and its chain. `permission-denied` for a header that names what it may not, and what {@link ImageHands} throws. */

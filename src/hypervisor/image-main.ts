@@ -90,7 +90,7 @@ function die(): void {
   process.kill(0, 'SIGKILL');
 }
 
-/** After everything is loaded: the user of images need not be able to read our program. */
+/** After everything is loaded: the image user need not be able to read our program. */
 function dropRights(uid: number, gid: number): void {
   if (!Number.isSafeInteger(uid) || !Number.isSafeInteger(gid)) throw new RangeError('uid and gid must be numbers');
   process.umask(0o077);

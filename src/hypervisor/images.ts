@@ -46,7 +46,7 @@ export interface ImageHands {
   resize(node: ImageNode, bytes: number): Promise<void>;
   /** Whether it was made; false when the name is taken. */
   create(place: ImagePlace, format: DiskFormat, bytes: number): Promise<boolean>;
-  /** Gives a file that is root's alone to the user of images; only with the rights of root. */
+  /** Gives a file that is root's alone to the image user; only with the rights of root. */
   give(place: ImagePlace): Promise<void>;
   /** The error that an answer is. */
   explain(answer: ImageAnswer): FairleadError;
@@ -83,7 +83,7 @@ export class Images implements ImageWork {
   }
 
   /**
-   * Work with one child, as the user of images or, for `give` alone, as root. Throws `hung` while an earlier child hangs in the volume, and
+   * Work with one child, as the image user or, for `give` alone, as root. Throws `hung` while an earlier child hangs in the volume, and
    * `resource-exhausted` when there are too many.
    */
   async with<T>(
@@ -187,13 +187,13 @@ class ImageChild implements ImageHands {
     if (answer.kind === 'absent') throw this.#notMounted();
     if (answer.kind === 'denied') {
       const { uid, gid } = this.#parts.settings.user;
-      const message = `The user of images (${uid}:${gid}) may not make files in this volume. Let it write to the volume's root directory, or change libvirt.image_user.`;
+      const message = `The image user (${uid}:${gid}) may not make files in this volume. Let it write to the volume's root directory, or change libvirt.image_user.`;
       throw new FairleadError('permission-denied', message, { field: 'volume', leaf: this.#parts.leaf });
     }
     throw this.explain(answer);
   }
 
-  /** Gives a file that is root's alone to the user of images. */
+  /** Gives a file that is root's alone to the image user. */
   async give(place: ImagePlace): Promise<void> {
     const answer = await this.#ask({ kind: 'give', place, ...this.#parts.settings.user });
     if (answer.kind !== 'given') throw this.explain(answer);
@@ -220,7 +220,7 @@ class ImageChild implements ImageHands {
       }
       case 'denied': {
         const { uid, gid } = settings.user;
-        const message = `The user of images (${uid}:${gid}) may not open the disk. In the volume: chown ${uid}:${gid} the file and chmod u+rw it, and let that user go through the volume's root directory; or change libvirt.image_user.`;
+        const message = `The image user (${uid}:${gid}) may not open the disk. In the volume: chown ${uid}:${gid} the file and chmod u+rw it, and let that user go through the volume's root directory; or change libvirt.image_user.`;
         return new FairleadError('permission-denied', message, details);
       }
       case 'odd':

@@ -37,7 +37,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.create,
     handler: create,
     reason:
-      "Only the user of images may write to a volume. Makes a new file of one of two formats, as that user, directly in an allowed volume that is mounted; never writes over anything, and the file's name appears when it is complete.",
+      "Only the image user may write to a volume. Makes a new file of one of two formats, as that user, directly in an allowed volume that is mounted; never writes over anything, and the file's name appears when it is complete.",
   }),
   plug: verb({
     callers: ['agent', 'root'],
@@ -58,7 +58,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.grow,
     handler: grow,
     reason:
-      'libvirt grows a disk that running domains have; qemu-img, as the user of images and on files that are open already, one that none has. Never makes one smaller; only a disk that the named domain has.',
+      'libvirt grows a disk that running domains have; qemu-img, as the image user and on files that are open already, one that none has. Never makes one smaller; only a disk that the named domain has.',
   }),
   examine: verb({
     callers: ['agent', 'root'],

@@ -17,7 +17,7 @@ import { diskTurn, type Turns } from './turns.js';
 
 const KEPT = 'The disk and its attachment are left as they are.';
 const ATTACHMENT_LEFT =
-  'The domain no longer has the disk, but its attachment has not ended: say fairlead vm detach again, with URL and --disk.';
+  'The domain no longer has the disk, but its attachment may not have ended: say fairlead vm detach again, with URL and --disk.';
 
 /** Which disk of which domain it comes to; the domain may be gone. */
 interface Found {

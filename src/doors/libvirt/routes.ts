@@ -1,7 +1,7 @@
 // What can be asked about disks of virtual machines over HTTP. A route translates; it decides nothing.
 
 import { parseDiskOptions } from '../../core/disk-options.js';
-import { parseDiskBus, parseDiskFormat, parseTargetDevice, type DiskBus } from '../../core/disk.js';
+import { parseDiskFormat, parseTargetDevice, type DiskBus } from '../../core/disk.js';
 import { parseDomainName } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
 import { DEFAULT_DEADLINE_MS, DEFAULT_SHORT_DEADLINE_MS } from '../../core/limits.js';
@@ -93,7 +93,7 @@ function doorOf({ vm }: House): VmDoor {
 
 /** Buses on which a running guest can be given a disk, of those that are worth it. */
 function parsePluggableBus(value: unknown): DiskBus {
-  const bus = parseDiskBus(value, 'bus');
+  const bus = value === undefined ? 'virtio' : value;
   if (bus !== 'virtio' && bus !== 'scsi') throw refusal('bus', 'must be virtio or scsi');
   return bus;
 }

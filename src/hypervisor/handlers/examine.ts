@@ -1,4 +1,4 @@
-// `examine`: what is wrong with libvirt, qemu-img and the user of images, for an operator. Looks, and changes nothing.
+// `examine`: what is wrong with libvirt, qemu-img and the image user, for an operator. Looks, and changes nothing.
 
 import type { Finding } from '../../core/broker-api.js';
 import { FairleadError } from '../../core/errors.js';

@@ -110,7 +110,7 @@ function conflict(field: string, disk: DomainDisk): FairleadError {
   }
 }
 
-/** What the image rests on, if the user of images may open all of it and it names nothing that it may not. */
+/** What the image rests on, if the image user may open all of it and it names nothing that it may not. */
 async function checkImage(call: Call, place: DiskPlace, { format }: Wanted): Promise<readonly BackingFile[]> {
   const { context, deadline } = call;
   const check = (): ReturnType<typeof openDisk> =>

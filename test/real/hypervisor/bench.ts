@@ -9,7 +9,7 @@ import { Peer, type PeerReply } from '../../rig/peer.js';
 import { run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
 
-/** The user of images on this host: QEMU's own. */
+/** The image user on this host: QEMU's own. */
 export const IMAGE_USER = userNamed('libvirt-qemu');
 
 /** A host with the hypervisor process up. */

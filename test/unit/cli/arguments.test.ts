@@ -115,6 +115,7 @@ describe('a word too many, too few or unknown', () => {
     [['vm', 'attach', 'web', URL_, '--disk', 'd', '--create', '10GB'], 'create'],
     [['vm', 'detach', 'web'], 'target'],
     [['vm', 'detach', 'web', URL_], 'disk'],
+    [['vm', 'detach', 'web', 'vdb', '--disk', 'd'], 'disk'],
     [['vm', 'detach', 'web', 'vdb', 'vdc'], 'target'],
     [['vm', 'extend', 'web', 'vdb'], 'size'],
     [['vm', 'extend', 'web', 'vdb', '1.5G'], 'size'],

@@ -128,6 +128,11 @@ describe('what is wrong is refused by its field, and reaches nobody', () => {
   });
 });
 
+test.each(['sata', 'scssi'])('the bus %s is refused with those that there are, and no others', async (bus) => {
+  const failure = (await ask('vmAttach', { ...ATTACH, bus }).catch((error: unknown) => error)) as FairleadError;
+  expect(failure.message).toBe('bus must be virtio or scsi.');
+});
+
 test.each([
   ['vmAttach', ATTACH],
   ['vmDetach', { domain: 'web', target: 'vdb' }],
