@@ -35,7 +35,7 @@ export function parseRegistry(value: unknown, field: string): RegistryKey {
 /** The keys of a list separated by `separator`. */
 export function parseRegistries(text: string, field: string, separator: RegExp): ReadonlySet<RegistryKey> {
   if (text.includes('@'))
-    throw refusal(field, 'must not carry a user or a password; credentials belong into a profile');
+    throw refusal(field, 'must not carry a user or a password; the mount helper has credentials of its own');
   const parts = text.split(separator);
   if (parts.length > MAX_REGISTRIES) throw refusal(field, `must name at most ${MAX_REGISTRIES} registries`);
   if (parts.includes('')) throw refusal(field, 'must name a registry before the slash, and none of them empty');

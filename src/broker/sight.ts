@@ -86,7 +86,7 @@ function sameMount(one: MountEntry, other: MountEntry): boolean {
   return one.mountId === other.mountId && one.dev === other.dev;
 }
 
-/** Whether the mount carries every attribute that the profile asks for. */
+/** Whether the mount carries every attribute that the configuration asks for. */
 export function isHardened(entry: MountEntry, { hardening }: BackendSettings): boolean {
   return (['nosuid', 'nodev', 'noexec', 'nosymfollow'] as const).every(
     (name) => !hardening[name] || entry.options.includes(name),

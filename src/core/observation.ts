@@ -24,7 +24,7 @@ export interface ObservedMount {
   /** `major:minor` of the superblock: equal in every namespace. */
   readonly dev: string;
   readonly readOnly: boolean;
-  /** nosuid, nodev, noexec and nosymfollow, as far as the profile asks for them, are seen in the table. */
+  /** nosuid, nodev, noexec and nosymfollow, as far as the configuration asks for them, are seen in the table. */
   readonly hardened: boolean;
 }
 

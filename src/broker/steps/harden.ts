@@ -1,4 +1,4 @@
-// Sets nosuid, nodev, noexec and nosymfollow on the mounted volume, as far as the profile asks for them, and sees them in
+// Sets nosuid, nodev, noexec and nosymfollow on the mounted volume, as far as the configuration asks for them, and sees them in
 // the table before it says so.
 
 import { requireRecognised, requireSoundBase } from '../policy.js';

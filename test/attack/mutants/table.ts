@@ -130,7 +130,7 @@ const PARSING: readonly Mutant[] = [
     claims: ['000-14', '004-16'],
     file: 'src/backends/registries.ts',
     project: 'fast',
-    from: "  if (text.includes('@'))\n    throw refusal(field, 'must not carry a user or a password; credentials belong into a profile');\n  const parts = text.split(separator);",
+    from: "  if (text.includes('@'))\n    throw refusal(field, 'must not carry a user or a password; the mount helper has credentials of its own');\n  const parts = text.split(separator);",
     to: "  const parts = text.slice(text.lastIndexOf('@') + 1).split(separator);",
     caughtBy: by(
       `${BACKENDS}/quobyte-export.test.ts`,
