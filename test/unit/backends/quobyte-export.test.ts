@@ -175,7 +175,7 @@ describe('an export', () => {
   });
 
   it('says where credentials belong', () => {
-    expect(refusalOf(() => quobyte.parseExport('admin:pw@r/v', 'url')).message).toContain('profile');
+    expect(refusalOf(() => quobyte.parseExport('admin:pw@r/v', 'url')).message).toContain('mount helper');
   });
 });
 
