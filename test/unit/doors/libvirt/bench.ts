@@ -13,6 +13,7 @@ import type {
   DisconnectRequest,
   Engine,
   ListedMount,
+  ListReply,
   RequestContext,
 } from '../../../../src/core/requests.js';
 import type { VmAttachRequest } from '../../../../src/core/vm-requests.js';
@@ -94,6 +95,8 @@ export class Bench {
   readonly attachments = new Map<string, Attachment[]>([[VOLUME.leaf, []]]);
   domains: Domain[] = [{ uuid: UUID, name: 'web', running: true, disks: [], otherFiles: [] }];
   complete = true;
+  /** What the engine says that is known of the domains. */
+  known: ListReply['domains'] = 'complete';
   readonly listeners = new Set<() => void>();
   readonly door: LibvirtDoor;
   readonly #instead = new Map<string, Instead[]>();
@@ -197,7 +200,7 @@ export class Bench {
         setAside: [],
         broker: 'connected',
         state: 'ready',
-        domains: 'complete',
+        domains: this.known,
       }),
       takeEvidence: (survey) => void this.evidence.push(survey),
     };

@@ -200,6 +200,25 @@ describe('what doctor is told', () => {
     bench.once('examine', () => [finding]);
     expect(await findings()).toEqual([finding]);
   });
+  test('that libvirt has gone while guests have disks, even where a host without libvirt is no fault', async () => {
+    bench.known = 'unknown';
+    bench.once('survey', fails('unavailable'));
+    expect(await findings()).toEqual([]);
+    bench.attached(NOVA);
+    expect(await findings()).toMatchObject([
+      {
+        subject: 'libvirt',
+        severity: 'error',
+        message: expect.stringContaining(error('unavailable').message) as string,
+      },
+    ]);
+    // Not read yet is not gone; and it is not said twice.
+    expect(await findings()).toEqual([]);
+    const finding = { subject: 'libvirt', severity: 'error', message: 'm', mend: 'do it' };
+    bench.once('examine', () => [finding]);
+    bench.once('survey', fails('unavailable'));
+    expect(await findings()).toEqual([finding]);
+  });
   test('or that there is none: an error where guests must be served, a warning where they may be', async () => {
     bench.once('examine', fails('unavailable'));
     expect(await findings()).toMatchObject([{ subject: 'hypervisor process', severity: 'warning' }]);
