@@ -18,6 +18,8 @@ export function readArguments(words: readonly string[]): Said {
   const [name, ...rest] = jsonLast(words);
   if (name === '--version') return { said: 'version' };
   if (asksForHelp(name)) return { said: 'help', topic: null };
+  // `fairlead help connect` is `fairlead connect --help`.
+  if (name === 'help') return readArguments([...rest, '--help']);
   const group = GROUPS.find((known) => known.name === name);
   if (group !== undefined) return readGroup(group, rest);
   return readOptions(findCommand(name, null), rest);
@@ -48,7 +50,7 @@ function findCommand(word: string | undefined, group: Group | null): Command {
   const known = group === null ? [...inside, ...GROUPS.map(({ name }) => name)] : inside;
   if (word === undefined || word.startsWith('-')) {
     const what = word === undefined ? `Say what to do` : `A command comes before ${quote(word)}`;
-    throw misuse(`${what}; one of ${known.join(', ')}.`, 'command');
+    throw misuse(`${what}; one of ${known.join(', ')}. More: fairlead ${prefix}--help.`, 'command');
   }
   const meant = closest(`${prefix}${word}`, known) ?? elsewhere(word);
   const hint = meant === null ? `It is one of ${known.join(', ')}.` : `Did you mean fairlead ${meant}?`;

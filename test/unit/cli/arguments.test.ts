@@ -156,5 +156,10 @@ test('help and version win over everything else that is said', () => {
   expect(readArguments(['connect', '-h'])).toMatchObject({ said: 'help', topic: { name: 'connect' } });
   expect(readArguments(['--json', 'ls', '--help'])).toMatchObject({ said: 'help', topic: { name: 'ls' } });
   expect(readArguments(['vm', '--help'])).toMatchObject({ said: 'help', topic: { name: 'vm' } });
+  expect(readArguments(['help'])).toEqual({ said: 'help', topic: null });
+  expect(readArguments(['help', '--json'])).toEqual({ said: 'help', topic: null });
+  expect(readArguments(['help', 'vm'])).toMatchObject({ said: 'help', topic: { name: 'vm' } });
+  expect(readArguments(['help', 'vm', 'attach'])).toMatchObject({ said: 'help', topic: { name: 'vm attach' } });
+  expect(() => readArguments(['help', 'conect'])).toThrow(/Did you mean fairlead connect/);
   expect(readArguments(['vm', 'attach', 'x', '-h'])).toMatchObject({ said: 'help', topic: { name: 'vm attach' } });
 });
