@@ -48,6 +48,7 @@ export async function detach(
       // As it is now: an earlier operation on this disk may just have ended.
       const found = again(meant, request, await findDomain(ports, request, deadline));
       refuseOthers(ports, found);
+      await refuseHung(ports, found, deadline);
       const target = request.choice.by === 'target' ? request.choice.target : null;
       if (target !== null) begun.remember(uuid, target, found);
       const changed = await unplug(ports, found, deadline);
@@ -152,6 +153,31 @@ function refuseOthers({ engine }: LibvirtDoorPorts, { uuid, volume: { leaf }, di
       { leaf },
     );
   }
+}
+
+/**
+ * A guest that has nothing to write lets go at once. Then QEMU closes the file, in its main loop, and waits there for a volume that hangs: the
+ * whole guest stands still. Seen with QEMU 7.2 and a FUSE file system that does not answer.
+ */
+async function refuseHung(
+  { engine }: LibvirtDoorPorts,
+  { volume, described }: Found,
+  deadline: Deadline,
+): Promise<void> {
+  if (described?.live !== true) return;
+  try {
+    const { verdict } = await engine.validate(volume, unhurried(stepTime(deadline, 'look')));
+    if (verdict !== 'hung') return;
+  } catch (error) {
+    // What was allowed once must stay possible to take away.
+    if (error instanceof FairleadError && error.code === 'permission-denied') return;
+    throw error;
+  }
+  throw new FairleadError(
+    'hung',
+    `The volume does not answer, and QEMU would stand still with the whole guest if it lost the disk now. Try again when it answers; if it never will: fairlead abort ${volume.leaf}.`,
+    { leaf: volume.leaf },
+  );
 }
 
 /** Was anything done? Afterwards the domain certainly does not have the disk. */

@@ -299,9 +299,14 @@ describe.skipIf(why !== null)(`a guest${why === null ? '' : ` (skipped: ${why})`
     const before = await one.disks();
     expect(await attach(one, hanging, 'disk', '--create', '1M')).toMatchObject({ status: 0 });
     const slow = await one.newDisk(before);
+    const beforeIdle = await one.disks();
+    expect(await attach(one, hanging, 'idle', '--create', '1M')).toMatchObject({ status: 0 });
+    await one.newDisk(beforeIdle);
     await one.churn(slow.name, 0);
     await writesGoOn(one);
     await host.sandbox('fault', 'hanging', 'hang-unanswered');
+    // A guest lets go of an idle disk at once, and then QEMU would wait for the volume, and with it everything in the guest.
+    expect(await detach(one, hanging, 'idle')).toMatchObject({ error: { code: 'hung' } });
     const atFirst = await one.disks();
     const attached = await attach(one, sound, 'disk', '--create', '1M');
     expect(attached).toMatchObject({ status: 0 });
@@ -315,6 +320,7 @@ describe.skipIf(why !== null)(`a guest${why === null ? '' : ` (skipped: ${why})`
     await host.sandbox('heal', 'hanging');
     await writesGoOn(one);
     expect((await one.calm()).bad).toBe(0);
+    expect(await detach(one, hanging, 'idle')).toMatchObject({ status: 0, body: { outcome: 'still-used' } });
     expect(await detach(one, hanging, 'disk')).toMatchObject({ status: 0, body: { outcome: 'released' } });
     expect(await one.disks()).toEqual(before);
     expect(await one.complaints()).toBe(0);

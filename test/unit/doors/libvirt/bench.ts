@@ -15,6 +15,7 @@ import type {
   ListedMount,
   ListReply,
   RequestContext,
+  ValidateReply,
 } from '../../../../src/core/requests.js';
 import type { VmAttachRequest } from '../../../../src/core/vm-requests.js';
 import { leafOf, type Export, type Volume, type VolumeUrl } from '../../../../src/core/volume.js';
@@ -95,6 +96,8 @@ export class Bench {
   readonly attachments = new Map<string, Attachment[]>([[VOLUME.leaf, []]]);
   domains: Domain[] = [{ uuid: UUID, name: 'web', running: true, disks: [], otherFiles: [] }];
   complete = true;
+  /** What a look at the volume says. */
+  verdict: ValidateReply['verdict'] = 'healthy';
   /** What the engine says that is known of the domains. */
   known: ListReply['domains'] = 'complete';
   readonly listeners = new Set<() => void>();
@@ -148,7 +151,7 @@ export class Bench {
 
   /** Calls that change something. */
   effects(): string[] {
-    return this.events.filter((event) => event !== 'domain' && event !== 'survey');
+    return this.events.filter((event) => !['domain', 'survey', 'validate'].includes(event));
   }
 
   /** Asks the door, and lets everything that is ready happen. */
@@ -194,6 +197,11 @@ export class Bench {
   #engine(): Partial<Engine> {
     return {
       connect: (request) => this.#call('connect', request, () => this.#connect(request)),
+      validate: (volume) =>
+        this.#call('validate', volume, () => {
+          const { leaf } = volume;
+          return { verdict: this.verdict, reason: '', leaf, mountpoint: `${BASE}/${leaf}` };
+        }),
       disconnect: (request) => this.#call('disconnect', request, () => this.#disconnect(request)),
       list: () => ({
         mounts: [...this.attachments].map(([leaf, attachments]) => this.#listed(leaf, attachments)),

@@ -52,6 +52,33 @@ describe.each(BOTH)('a disk named %s', (_, choice) => {
     });
     expect([attachments(), disks()]).toEqual([0, 0]);
   });
+  test('stays while its volume hangs, and QEMU is not even asked: it would stand still, and the whole guest with it', async () => {
+    bench.verdict = 'hung';
+    expect(refused(await detach(choice), 'hung')).toContain(`fairlead abort ${VOLUME.leaf}`);
+    expect(bench.effects()).toEqual([]);
+    expect([attachments(), disks()]).toEqual([1, 1]);
+    bench.domains = bench.domains.map((one) => ({
+      ...{ ...one, running: false },
+      disks: one.disks.map((disk) => ({ ...disk, live: false, persistent: true })),
+    }));
+    expect((await detach(choice)).value).toMatchObject({ changed: true });
+  });
+  test.each(['stale', 'absent', 'foreign', 'denied', 'read-only'] as const)(
+    'is taken away from a volume that is %s',
+    async (verdict) => {
+      bench.verdict = verdict;
+      expect((await detach(choice)).value).toMatchObject({ changed: true });
+    },
+  );
+  test('is taken away from a volume that is not allowed any more', async () => {
+    bench.once('validate', fails('permission-denied'));
+    expect((await detach(choice)).value).toMatchObject({ changed: true });
+  });
+  test('stays when nobody can look at its volume', async () => {
+    bench.once('validate', fails('unavailable'));
+    refused(await detach(choice), 'unavailable');
+    expect(bench.effects()).toEqual([]);
+  });
   test('stays, with its attachment, when the guest refuses', async () => {
     bench.once('unplug', fails('busy'));
     refused(await detach(choice), 'busy');
