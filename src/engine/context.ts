@@ -22,6 +22,7 @@ export class Context {
   /** Aborts when the engine stops; nothing new is begun after that. */
   readonly stopping = new AbortController();
   readonly #working = new Set<Promise<unknown>>();
+  #noRoom: FairleadError | null = null;
 
   constructor(ports: EnginePorts) {
     this.ports = ports;
@@ -33,8 +34,19 @@ export class Context {
   /** Makes changes durable, then true in memory. */
   async commit(changes: readonly Change[]): Promise<void> {
     if (changes.length === 0) return;
-    await this.ports.ledger.commit(changes);
+    try {
+      await this.ports.ledger.commit(changes);
+    } catch (error) {
+      if (error instanceof FairleadError && error.field === 'state_dir') this.#noRoom = error;
+      throw error;
+    }
+    if (changes.some(takesOn)) this.#noRoom = null;
     this.state.apply(changes);
+  }
+
+  /** Why the state disk takes nothing new, as far as is known; null: it does. */
+  get noRoom(): FairleadError | null {
+    return this.#noRoom;
   }
 
   /** Looks at a leaf, with a fresh probe where asked for and at a disk with it, and remembers what was seen. */
@@ -151,4 +163,9 @@ export function verdictOf(observation: Observation): Verdict | null {
   const top = observation.mounts.at(-1);
   if (top !== undefined) return top.recognised ? (observation.judgement?.verdict ?? null) : 'foreign';
   return observation.directory === 'absent' || observation.directory === 'empty' ? 'absent' : 'foreign';
+}
+
+/** What is only written while the state disk has room; the rest is written on a full one, too. */
+function takesOn(change: Change): boolean {
+  return change.kind === 'put-attachment' || (change.kind === 'put-operation' && change.operation.kind === 'connect');
 }

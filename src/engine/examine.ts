@@ -15,7 +15,7 @@ export async function examine(
   { deadlineMs }: RequestContext,
 ): Promise<readonly Finding[]> {
   const seen = list(context, setAside, true);
-  const own = [...seen.mounts.flatMap(findingsOf), ...setAsideFindings(seen)];
+  const own = [...roomFindings(context), ...seen.mounts.flatMap(findingsOf), ...setAsideFindings(seen)];
   try {
     return [...(await context.ports.broker.examine(deadlineMs)), ...own];
   } catch (error) {
@@ -24,6 +24,12 @@ export async function examine(
     const mend = 'fairlead up restarts it; if it does not, look at its log lines.';
     return [{ subject: 'broker', severity: 'error', message, mend }, ...own];
   }
+}
+
+function roomFindings({ noRoom }: Context): readonly Finding[] {
+  if (noRoom === null) return [];
+  const mend = 'Make room on the disk of state_dir (df shows it); the next connect finds out.';
+  return [{ subject: 'state_dir', severity: 'error', message: noRoom.message, mend }];
 }
 
 function findingsOf(mount: ListedMount): readonly Finding[] {

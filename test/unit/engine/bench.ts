@@ -466,7 +466,7 @@ export function cutOff(
 
 /** What a commit does when the state disk is full. */
 export function diskFull(): never {
-  throw new FairleadError('resource-exhausted', 'The state disk is full.');
+  throw new FairleadError('resource-exhausted', 'The state disk is full.', { field: 'state_dir' });
 }
 
 /** A call that never ends. */

@@ -256,6 +256,24 @@ describe('a commit that fails', () => {
     },
   );
 
+  it('is what doctor says, until something new could be written again', async () => {
+    const bench = await attachedBench();
+    const context = { deadlineMs: 1000, signal: new AbortController().signal };
+    bench.once('commit', diskFull);
+    bench.connect(VOLUME, BOB);
+    await quiet();
+    const finding = { subject: 'state_dir', severity: 'error', message: 'The state disk is full.' };
+    expect(await bench.engine.examine(context)).toMatchObject([finding]);
+    // Ends can be written on a full disk, too: they prove nothing.
+    bench.disconnect();
+    await bench.clock.pass(1000);
+    expect(bench.durable.isUsed(VOLUME.leaf)).toBe(false);
+    expect(await bench.engine.examine(context)).toMatchObject([finding]);
+    bench.connect();
+    await bench.clock.pass(1000);
+    expect(await bench.engine.examine(context)).toEqual([]);
+  });
+
   it('as the first of a disconnect: refused, the attachment stays, nothing was touched', async () => {
     const bench = await attachedBench();
     bench.once('commit', diskFull);
