@@ -30,8 +30,9 @@ async function libvirtFindings({ context, deadline }: Call): Promise<readonly Fi
     ];
   } catch (error) {
     if (!(error instanceof FairleadError)) throw error;
-    const message = `libvirt does not answer: ${error.message}`;
-    return [finding('error', message, 'systemctl start libvirtd (or virtqemud); or libvirt.enabled = "no"')];
+    // One that hangs is not helped by a start.
+    const mend = 'systemctl restart libvirtd (or virtqemud; guests go on running); or [libvirt] enabled = "no"';
+    return [finding('error', error.message, mend)];
   }
 }
 

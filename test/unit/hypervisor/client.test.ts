@@ -3,6 +3,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseVolume } from '../../../src/backends/registry.js';
 import { parseDomainName } from '../../../src/core/domains.js';
+import { FairleadError } from '../../../src/core/errors.js';
 import { encodeFrame, FrameDecoder, type Transport } from '../../../src/core/frames.js';
 import { parseDiskName } from '../../../src/core/names.js';
 import { HypervisorClient } from '../../../src/hypervisor/client.js';
@@ -127,6 +128,21 @@ describe('what is found wrong', () => {
     expect(found).toMatchObject([
       { subject: 'libvirt', severity: 'warning' },
       { subject: 'qemu-img', severity: 'warning' },
+    ]);
+  });
+
+  it('is a libvirt that does not answer, in its own words, with what helps one that hangs as well', async () => {
+    const found = await examined((world) => {
+      world.libvirt.survey = () => Promise.reject(new FairleadError('unavailable', 'libvirt does not answer.'));
+      return {};
+    });
+    expect(found).toEqual([
+      {
+        subject: 'libvirt',
+        severity: 'error',
+        message: 'libvirt does not answer.',
+        mend: 'systemctl restart libvirtd (or virtqemud; guests go on running); or [libvirt] enabled = "no"',
+      },
     ]);
   });
 });
