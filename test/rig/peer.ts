@@ -43,7 +43,8 @@ export class Peer {
         const length = this.#bytes.readUInt32BE();
         const reply = JSON.parse(this.#bytes.subarray(4, 4 + length).toString()) as PeerReply;
         this.#bytes = this.#bytes.subarray(4 + length);
-        this.#replies.set(reply.id, reply);
+        // Parts come before the reply that they belong to.
+        if (!('part' in reply)) this.#replies.set(reply.id, reply);
       }
     });
   }
