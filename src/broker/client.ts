@@ -9,7 +9,8 @@ import type { Holder, InventoryItem, Observation } from '../core/observation.js'
 import type { StepEnd, StepKind } from '../core/steps.js';
 import type { Judgement } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
-import { Line, type LinePorts, type Question } from '../link/line.js';
+import { LinkClient } from '../link/client.js';
+import type { LinePorts, Question } from '../link/line.js';
 import { PARTS, PROTOCOL_VERSION, type RequestOf, RESULTS, type ResultOf, type VerbName } from './protocol.js';
 
 /** The arguments of a verb, without what the line adds. */
@@ -18,25 +19,10 @@ type Arguments<V extends VerbName> = Omit<RequestOf<V>, 'id' | 'verb' | 'budgetM
 type PlainVerb = Exclude<VerbName, 'hello' | 'inventory'>;
 
 /** The broker over a connection that is made again whenever it is lost. */
-export class BrokerClient implements Broker {
-  readonly #line: Line;
-
+export class BrokerClient extends LinkClient implements Broker {
   /** Begins to connect at once, and does not stop trying until {@link close}. */
   constructor(ports: LinePorts) {
-    this.#line = new Line(ports, { name: 'the broker', version: PROTOCOL_VERSION, hello: RESULTS.hello });
-  }
-
-  get connected(): boolean {
-    return this.#line.connected;
-  }
-
-  /** Ends the connection for good. What waits for an answer is told that it is lost. */
-  close(): void {
-    this.#line.close();
-  }
-
-  onConnect(listener: () => void): () => void {
-    return this.#line.onConnect(listener);
+    super(ports, { name: 'the broker', version: PROTOCOL_VERSION, hello: RESULTS.hello });
   }
 
   async observe(volume: Volume, { probe, disk = null, budgetMs }: ObserveOptions): Promise<Observation> {
@@ -44,7 +30,7 @@ export class BrokerClient implements Broker {
   }
 
   async step(volume: Volume, kind: StepKind, budgetMs: number): Promise<StepEnd> {
-    const answer = await this.#line.ask(question('step', { volume: volume.url, kind }), budgetMs);
+    const answer = await this.line.ask(question('step', { volume: volume.url, kind }), budgetMs);
     switch (answer.end) {
       case 'ok':
         return answer.result;
@@ -75,7 +61,7 @@ export class BrokerClient implements Broker {
   }
 
   async inventory(budgetMs: number): Promise<Inventory> {
-    const { result, parts } = await this.#line.read(
+    const { result, parts } = await this.line.read(
       { verb: 'inventory', args: {}, result: RESULTS.inventory, part: PARTS.inventory },
       budgetMs,
     );
@@ -89,7 +75,7 @@ export class BrokerClient implements Broker {
   }
 
   async #read<V extends PlainVerb>(verb: V, args: Arguments<V>, budgetMs: number): Promise<ResultOf<V>> {
-    return (await this.#line.read(question(verb, args), budgetMs)).result;
+    return (await this.line.read(question(verb, args), budgetMs)).result;
   }
 }
 

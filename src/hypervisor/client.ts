@@ -5,7 +5,8 @@ import type { z } from 'zod';
 import type { Finding } from '../core/broker-api.js';
 import type { Domain, DomainName, Survey } from '../core/domains.js';
 import type { CreateRequest, DomainDiskRequest, Hypervisor, PlugRequest } from '../core/hypervisor-api.js';
-import { Line, type LinePorts, type Question } from '../link/line.js';
+import { LinkClient } from '../link/client.js';
+import type { LinePorts, Question } from '../link/line.js';
 import { PARTS, PROTOCOL_VERSION, type RequestOf, RESULTS, type ResultOf, type VerbName } from './protocol.js';
 
 /** The arguments of a verb, without what the line adds. */
@@ -14,29 +15,14 @@ type Arguments<V extends VerbName> = Omit<RequestOf<V>, 'id' | 'verb' | 'budgetM
 type PlainVerb = Exclude<VerbName, 'hello' | 'survey'>;
 
 /** The hypervisor process over a connection that is made again whenever it is lost. */
-export class HypervisorClient implements Hypervisor {
-  readonly #line: Line;
-
+export class HypervisorClient extends LinkClient implements Hypervisor {
   /** Begins to connect at once, and does not stop trying until {@link close}. */
   constructor(ports: LinePorts) {
-    this.#line = new Line(ports, { name: 'the hypervisor process', version: PROTOCOL_VERSION, hello: RESULTS.hello });
-  }
-
-  get connected(): boolean {
-    return this.#line.connected;
-  }
-
-  /** Ends the connection for good. What waits for an answer is told that it is lost. */
-  close(): void {
-    this.#line.close();
-  }
-
-  onConnect(listener: () => void): () => void {
-    return this.#line.onConnect(listener);
+    super(ports, { name: 'the hypervisor process', version: PROTOCOL_VERSION, hello: RESULTS.hello });
   }
 
   async survey(budgetMs: number): Promise<Survey> {
-    const { result, parts } = await this.#line.read(
+    const { result, parts } = await this.line.read(
       { verb: 'survey', args: {}, result: RESULTS.survey, part: PARTS.survey },
       budgetMs,
     );
@@ -77,6 +63,6 @@ export class HypervisorClient implements Hypervisor {
     // The table's own types, which the compiler cannot follow through an index.
     const result = RESULTS[verb] as z.ZodType as z.ZodType<ResultOf<V>>;
     const question: Question<ResultOf<V>, never> = { verb, args, result, part: null };
-    return (await this.#line.read(question, budgetMs)).result;
+    return (await this.line.read(question, budgetMs)).result;
   }
 }
