@@ -8,7 +8,7 @@ import type { DiskName } from '../core/names.js';
 import type { Holder, InventoryItem, Observation } from '../core/observation.js';
 import type { StepEnd, StepKind } from '../core/steps.js';
 import type { Judgement } from '../core/verdict.js';
-import type { Leaf, Volume } from '../core/volume.js';
+import type { Volume } from '../core/volume.js';
 import { LinkClient } from '../link/client.js';
 import type { LinePorts, Question } from '../link/line.js';
 import { PARTS, PROTOCOL_VERSION, type RequestOf, RESULTS, type ResultOf, type VerbName } from './protocol.js';
@@ -66,8 +66,7 @@ export class BrokerClient extends LinkClient implements Broker {
       budgetMs,
     );
     const items: InventoryItem[] = parts.flatMap((part) => part.items);
-    const units: Leaf[] = parts.flatMap((part) => part.units);
-    return { bootId: result.bootId, items, units };
+    return { bootId: result.bootId, items };
   }
 
   async examine(budgetMs: number): Promise<readonly Finding[]> {

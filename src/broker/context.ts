@@ -5,6 +5,7 @@ import type { BrokerPoint, Reach } from '../core/journal.js';
 import type { SettingsByBackend } from '../backends/backend.js';
 import type { Machine } from '../sys/ports.js';
 import { KeyLocks } from '../core/key-locks.js';
+import { Clients } from './clients.js';
 import { Prober } from './prober.js';
 import { UnitsSeen } from './units-seen.js';
 
@@ -32,14 +33,15 @@ export interface BrokerPorts {
   readonly reach: Reach<BrokerPoint>;
 }
 
-/** The broker's state: all of it is in memory and may be lost at any instruction. */
+/** The broker's state. All of it but the clients is in memory alone, and may be lost at any instruction. */
 export interface Context extends BrokerPorts {
   readonly prober: Prober;
   readonly locks: KeyLocks;
   /** Mount helpers at work now. */
   readonly helpers: { count: number };
-  /** Units of daemons that were left alive after an unmount because they may serve a copy in another namespace. */
-  readonly leftServing: Set<string>;
+  readonly clients: Clients;
+  /** Whether the units that an earlier process left are among the clients. */
+  readonly unitsKnown: { done: boolean };
   readonly unitsSeen: UnitsSeen;
 }
 
@@ -50,7 +52,8 @@ export function createContext(ports: BrokerPorts): Context {
     prober: new Prober(ports.machine),
     locks: new KeyLocks(ports.machine.clock),
     helpers: { count: 0 },
-    leftServing: new Set(),
+    clients: new Clients(ports.machine.notes, ports.machine.bootId),
+    unitsKnown: { done: false },
     unitsSeen: new UnitsSeen(),
   };
 }

@@ -24,7 +24,6 @@ export interface Place {
   readonly settings: BackendSettings;
   readonly base: string;
   readonly mountpoint: string;
-  readonly mountUnit: string;
   readonly unmountUnit: string;
   /** A file that the mount helper reads besides its arguments, or null. */
   readonly configFile: string | null;
@@ -64,7 +63,6 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
     settings,
     base,
     mountpoint,
-    mountUnit: unitName('mount', base, volume.leaf),
     unmountUnit: unitName('unmount', base, volume.leaf),
     configFile: 'clientConfig' in settings ? settings.clientConfig : null,
     authorise: () => backend.authorise(volume, settings),

@@ -74,7 +74,9 @@ const observation = {
   mountpoint: text,
   directory: z.enum(['absent', 'empty', 'occupied', 'link', 'not-a-directory', 'mounted']),
   mounts: z.array(observedMount),
+  isDeep: z.boolean(),
   unit: z.enum(['idle', 'starting', 'serving']),
+  former: z.array(z.strictObject({ state: z.enum(['serving', 'ending']) })),
   judgement: judgement.exactOptional(),
   disk: z.union([diskFacts, z.strictObject({ state: z.literal('failed'), errno: text })]).exactOptional(),
 };
@@ -85,7 +87,6 @@ const holder = z.strictObject({
 });
 const inventoryPart = z.strictObject({
   items: z.array(z.strictObject({ ...observation, backend: text, url: text.exactOptional() })),
-  units: z.array(leaf),
 });
 
 /** What each verb answers, as it travels. */

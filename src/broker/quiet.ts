@@ -1,90 +1,73 @@
-// Making sure that nothing of ours acts on a leaf any more: helpers in its units, and an unmount or a bind in a child. Killing is
-// not enough; it is over when the unit is empty and the child's call has ended.
+// Making sure that nothing of ours acts on a leaf any more: an unmount or a bind in a child, and helpers in their units.
+// Ending is not enough; it is over when the unit is empty and the child's call has ended. No client is ended here.
 
-import { DAEMON_GRACE_MS, KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS } from '../core/limits.js';
-import type { UnitState } from '../core/observation.js';
+import { KILL_GRACE_MS } from '../core/limits.js';
 import type { Context } from './context.js';
-import { type Deadline, LATE, until, within } from '../core/deadline.js';
+import { awaitClients, clientsOf, type ClientState, endHelper, isHelper } from './client-states.js';
+import { type Deadline, LATE, within } from '../core/deadline.js';
 import type { Place } from './place.js';
 import { look } from './sight.js';
 
 /**
- * Ends whatever acts on the leaf, unless the right mount is there already: then its unit is left alone, since the
- * filesystem's daemon lives in it. A daemon that serves a copy in another namespace is spared too, if `daemons` says so.
- * `acting`: something may still act. Throws `unavailable` when units cannot be asked.
+ * Sees to it that nothing acts on the leaf. A helper is ended, unless the right mount is there already, or something may
+ * be served by it: then it is waited for, as long as it was given. `acting`: something may still act. Throws
+ * `unavailable` when units cannot be asked.
  */
-export async function makeQuiet(
-  context: Context,
-  place: Place,
-  deadline: Deadline,
-  daemons: 'end-all' | 'spare-copies',
-): Promise<'quiet' | 'acting'> {
-  const { prober, leftServing } = context;
-  if (!(await prober.acts.end(place.mountpoint, deadline.atMost(KILL_GRACE_MS)))) return 'acting';
+export async function makeQuiet(context: Context, place: Place, deadline: Deadline): Promise<'quiet' | 'acting'> {
+  if (!(await context.prober.acts.end(place.mountpoint, deadline.atMost(KILL_GRACE_MS)))) return 'acting';
   // No helper takes part in a bind, and the directory need not be asked what its mount is.
   if (place.identifiedBy !== null) return 'quiet';
   if (!(await empty(context, place.unmountUnit, deadline))) return 'acting';
-  // Covered by somebody else's mount it is still ours, and its daemon lives in the unit.
+  // Covered by somebody else's mount it is still ours, and its client lives in the unit.
   const { mounts } = await look(context, place, deadline);
-  if (mounts.some(({ recognised }) => recognised)) return helperOver(context, place, deadline);
-  if (daemons === 'spare-copies' && leftServing.has(place.mountUnit)) return 'quiet';
-  if (!(await empty(context, place.mountUnit, deadline))) return 'acting';
-  leftServing.delete(place.mountUnit);
-  return 'quiet';
+  return mounts.some(({ recognised }) => recognised)
+    ? helpersOver(context, place, deadline)
+    : endHelpers(context, place, deadline);
 }
 
-/**
- * The volume is mounted. A helper that is still at work is waited for, and not killed: its unit holds the daemon. Until
- * it ends, the mount must not be promised to anybody: when its time is up, systemd ends the whole unit.
- */
-async function helperOver(context: Context, place: Place, deadline: Deadline): Promise<'quiet' | 'acting'> {
-  const over = async (): Promise<true | null> =>
-    (await unitState(context, place.mountUnit, deadline)) === 'starting' ? null : true;
-  const patience = deadline.before(KILL_GRACE_MS);
-  const end = await until(context.machine.clock, patience, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, over);
-  return end === true ? 'quiet' : 'acting';
+/** The volume is mounted, so whatever its helper still does may be its client: it is waited for, and never ended. */
+export async function helpersOver(context: Context, place: Place, deadline: Deadline): Promise<'quiet' | 'acting'> {
+  const noneAtWork = (states: readonly ClientState[]): boolean => !states.some(({ unit }) => unit === 'starting');
+  const states = await awaitClients(context, place, deadline, deadline.before(KILL_GRACE_MS), noneAtWork);
+  if (states === null) return 'acting';
+  return giveUpLate(
+    context,
+    place,
+    states.filter(({ unit }) => unit === 'starting'),
+  )
+    ? 'quiet'
+    : 'acting';
 }
 
-/** State of a unit, or null if there was no answer in time. */
-export async function unitState(context: Context, unit: string, deadline: Deadline): Promise<UnitState | null> {
+async function endHelpers(context: Context, place: Place, deadline: Deadline): Promise<'quiet' | 'acting'> {
+  const states = await clientsOf(context, place, deadline);
+  if (states === null) return 'acting';
+  const held: ClientState[] = [];
+  for (const state of states.filter(isHelper)) {
+    const end = await endHelper(context, place, state, deadline);
+    if (end === 'alive') return 'acting';
+    if (end === 'held') held.push(state);
+  }
+  return giveUpLate(context, place, held) ? 'quiet' : 'acting';
+}
+
+/** Waits no more for helpers whose time is up: they stay, like clients that serve. False if one has time left. */
+function giveUpLate({ machine, clients, log }: Context, place: Place, helpers: readonly ClientState[]): boolean {
+  const now = machine.uptime();
+  if (helpers.some(({ client }) => now <= client.begun + client.budgetMs)) return false;
+  for (const { client } of helpers) {
+    clients.learn(place, client.id, { isOver: true });
+    log.warn('helper-left', { leaf: place.volume.leaf, why: 'its time is up, and it may serve a mount' });
+  }
+  return true;
+}
+
+/** Kills what is in a unit in which no client can be; true when it is empty. */
+export async function empty(context: Context, unit: string, deadline: Deadline): Promise<boolean> {
   const { machine } = context;
   const state = await within(machine.clock, machine.units.state(unit), deadline.remaining);
-  return state === LATE ? null : state;
-}
-
-/** Kills what is in the unit; true when it is empty. */
-export async function empty(context: Context, unit: string, deadline: Deadline): Promise<boolean> {
-  const state = await unitState(context, unit, deadline);
   if (state === 'idle') return true;
-  if (state === null) return false;
-  return kill(context, unit, deadline);
-}
-
-/** Kills the unit without asking first whether there is one. */
-export async function kill(context: Context, unit: string, deadline: Deadline): Promise<boolean> {
-  const { machine } = context;
-  const grace = deadline.atMost(KILL_GRACE_MS);
-  const end = await within(machine.clock, machine.units.kill(unit, grace), deadline.remaining);
-  return end === 'gone';
-}
-
-/**
- * After an unmount: a FUSE filesystem's daemon ends by itself when its last mount is gone. What does not is killed, so
- * that no process leaks; but not while a copy of the mount lives on in another namespace, which it still serves.
- */
-export async function endDaemon(context: Context, place: Place, dev: string, deadline: Deadline): Promise<void> {
-  const { machine, log, prober, leftServing } = context;
-  const { leaf } = place.volume;
-  const ended = async (): Promise<true | null> =>
-    (await unitState(context, place.mountUnit, deadline)) === 'idle' ? true : null;
-  const grace = Math.min(DAEMON_GRACE_MS, deadline.before(2 * KILL_GRACE_MS));
-  if ((await until(machine.clock, grace, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, ended)) === true) return;
-  const looking = machine.processes.holding(dev, place.mountpoint, prober.pids);
-  const holders = await within(machine.clock, looking, deadline.before(KILL_GRACE_MS));
-  if (holders === LATE || holders.some(({ by }) => by === 'namespace')) {
-    leftServing.add(place.mountUnit);
-    log.warn('daemon-left', { leaf, why: holders === LATE ? 'no time to look for copies' : 'a copy lives on' });
-    return;
-  }
-  if (!(await kill(context, place.mountUnit, deadline))) log.warn('daemon-left', { leaf, why: 'it cannot be killed' });
+  if (state === LATE) return false;
+  const killing = machine.units.kill(unit, deadline.atMost(KILL_GRACE_MS));
+  return (await within(machine.clock, killing, deadline.remaining)) === 'gone';
 }

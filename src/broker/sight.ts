@@ -24,6 +24,8 @@ export interface Sight {
   readonly directory: LeafState;
   /** Bottom first. */
   readonly mounts: readonly SeenMount[];
+  /** More mounts lie below those, too many to be looked at. */
+  readonly isDeep: boolean;
   /** The mount that a path walk arrives at. */
   readonly top: SeenMount | undefined;
   /**
@@ -50,12 +52,13 @@ export async function look(context: Context, place: Place, deadline: Deadline): 
 
 /** The table as it is at this moment. */
 function sightOf({ machine }: Context, place: Place, identified: Identified): Sight {
-  const entries = machine.table.at(place.mountpoint);
+  const stack = machine.table.at(place.mountpoint);
+  const entries = stack.slice(-MAX_OBSERVED_MOUNTS);
   const doubt = entries.length === 0 ? null : doubtOf(place, identified);
   const source = identified.end === 'answered' ? identified.identity : null;
   const mounts = entries.map((entry) => ({ entry, recognised: doubt !== null || place.recognises(entry, source) }));
   const directory = entries.length > 0 ? 'mounted' : machine.directories.leafState(place.base, place.volume.leaf);
-  return { directory, mounts, top: mounts.at(-1), doubt };
+  return { directory, mounts, isDeep: stack.length > entries.length, top: mounts.at(-1), doubt };
 }
 
 function doubtOf(place: Place, identified: Identified): Judgement | null {
@@ -93,9 +96,9 @@ export function isHardened(entry: MountEntry, { hardening }: BackendSettings): b
   );
 }
 
-/** The mounts as they may leave this process: without IDs, sources or paths; of a tall stack only the top. */
+/** The mounts as they may leave this process: without IDs, sources or paths. */
 export function describeMounts(mounts: readonly SeenMount[], settings: BackendSettings): ObservedMount[] {
-  return mounts.slice(-MAX_OBSERVED_MOUNTS).map(({ entry, recognised }) => ({
+  return mounts.map(({ entry, recognised }) => ({
     recognised,
     fsType: entry.fsType,
     dev: entry.dev,

@@ -52,6 +52,7 @@ export async function startBroker(config: Config, { log, haltAt }: BrokerProcess
     trustedDirs: config.trustedHelperDirs,
     // Process 1 lives in another mount namespace than we do: what it starts would mount there.
     choice: privateNamespace ? 'session' : config.helperStart === 'scope' ? 'scope' : 'detect',
+    notesDir: join(config.runDir, 'broker'),
   });
   checkBases(config, machine);
   const context = createContext({

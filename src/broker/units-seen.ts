@@ -13,7 +13,7 @@ interface Seen {
 
 /** See the file's head. Forgotten with the process. */
 export class UnitsSeen {
-  /** By unit. */
+  /** By mountpoint. */
   readonly #seen = new Map<string, Seen>();
   /** Helpers begun so far. A look that began before the latest one tells nothing. */
   #begun = 0;
@@ -24,21 +24,21 @@ export class UnitsSeen {
   }
 
   /** The state that the unit was last seen in beside this mount, where asking again would tell nothing new; else null. */
-  recall(unit: string, top: MountEntry | undefined): UnitState | null {
-    const seen = this.#seen.get(unit);
+  recall(mountpoint: string, top: MountEntry | undefined): UnitState | null {
+    const seen = this.#seen.get(mountpoint);
     if (seen === undefined) return null;
     return top !== undefined && seen.mountId === top.mountId && seen.dev === top.dev ? seen.unit : null;
   }
 
   /** Remembers what was asked at `moment`, while `top` was mounted; `undefined`: nothing is. */
-  learn(unit: string, top: MountEntry | undefined, state: UnitState, moment: number): void {
-    if (top === undefined || state === 'starting' || moment !== this.#begun) this.#seen.delete(unit);
-    else this.#seen.set(unit, { mountId: top.mountId, dev: top.dev, unit: state });
+  learn(mountpoint: string, top: MountEntry | undefined, state: UnitState, moment: number): void {
+    if (top === undefined || state === 'starting' || moment !== this.#begun) this.#seen.delete(mountpoint);
+    else this.#seen.set(mountpoint, { mountId: top.mountId, dev: top.dev, unit: state });
   }
 
-  /** A helper is about to be started in the unit. */
-  begin(unit: string): void {
+  /** A helper is about to be started for the leaf. */
+  begin(mountpoint: string): void {
     this.#begun += 1;
-    this.#seen.delete(unit);
+    this.#seen.delete(mountpoint);
   }
 }

@@ -94,7 +94,7 @@ export const COMMANDS: readonly Command[] = [
       }),
     show: showDisconnect,
     notes: [
-      'Every outcome is an answer with exit status 0: released, still-used, busy, hung, not-connected. After busy and hung Fairlead goes on trying by itself.',
+      'Every outcome is an answer with exit status 0: released, releasing, still-used, busy, hung, not-connected. After busy, hung and releasing Fairlead goes on trying by itself.',
     ],
   },
   {

@@ -49,6 +49,7 @@ export function disconnectRows(answer: DisconnectReply): string[][] {
   return [
     ['outcome', answer.outcome],
     ['mounted', answer.mounted ? 'yes' : 'no'],
+    ...(answer.ending ? [['client', 'has not ended yet; it does so by itself']] : []),
     ...(answer.usedBy.length === 0 ? [] : [['used by', answer.usedBy.join(', ')]]),
     ...(answer.holders.length === 0 ? [] : [['kept busy by', holders(answer.holders)]]),
   ];
@@ -70,6 +71,9 @@ export function showMounts(reply: unknown): string {
   const lines: string[] = [];
   if (answer.mounts.length === 0) lines.push('No mounts.');
   else lines.push(table([['LEAF', 'STATE', 'VERDICT', 'USED BY', 'VOLUME'], ...answer.mounts.map(mountRow)]));
+  for (const { leaf, state, former } of answer.mounts) {
+    if (former.length > 0 && state !== 'releasing' && state !== 'ending') lines.push(`${leaf}: ${tellFormer(former)}`);
+  }
   for (const { leaf, needsRestart } of answer.mounts) {
     if (needsRestart.length > 0) {
       lines.push(
@@ -84,6 +88,16 @@ export function showMounts(reply: unknown): string {
   if (answer.broker === 'absent') lines.push('No broker is connected: nothing can be mounted or unmounted now.');
   if (answer.state === 'reconciling') lines.push('What was open at the last start is still being worked off.');
   return lines.join('\n');
+}
+
+/** Clients of earlier mounts of a volume that is mounted anew. */
+function tellFormer(former: ListedMount['former']): string {
+  const releasing = former.filter(({ state }) => state === 'releasing').length;
+  const ending = former.length - releasing;
+  return [
+    ...(releasing > 0 ? [`${releasing} earlier mounts of it are still used elsewhere`] : []),
+    ...(ending > 0 ? [`${ending} of its earlier clients have not ended yet`] : []),
+  ].join(', ');
 }
 
 const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain does not have it' } as const;

@@ -5,7 +5,7 @@ import type { DiskName } from './names.js';
 import type { Holder, InventoryItem, Observation } from './observation.js';
 import type { StepEnd, StepKind } from './steps.js';
 import type { Access, Judgement } from './verdict.js';
-import type { Leaf, Volume } from './volume.js';
+import type { Volume } from './volume.js';
 
 /** What is wrong on the host, found by the broker's own looking around. */
 export interface Finding {
@@ -54,7 +54,7 @@ export interface Broker {
    * `conflict` when it does not hang.
    */
   abort(volume: Volume, budgetMs: number): Promise<Judgement>;
-  /** Every mount and leaf directory under the configured bases, and every unit of ours. */
+  /** Every mount, leaf directory and client under the configured bases. */
   inventory(budgetMs: number): Promise<Inventory>;
   examine(budgetMs: number): Promise<readonly Finding[]>;
   /** Calls the listener each time a connection to a broker has been made (again), until the returned function is called. */
@@ -67,6 +67,4 @@ export interface Broker {
 export interface Inventory {
   readonly bootId: string;
   readonly items: readonly InventoryItem[];
-  /** Leaves whose helper unit is still there. */
-  readonly units: readonly Leaf[];
 }

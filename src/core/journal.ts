@@ -35,6 +35,7 @@ export const AGENT_POINTS = [
 export const BROKER_POINTS = [
   'broker.make-leaf.done',
   'broker.mount.starting',
+  'broker.mount.forked',
   'broker.mount.helper-ended',
   'broker.mount.done',
   'broker.harden.done',

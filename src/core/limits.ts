@@ -52,22 +52,28 @@ export const MAX_DEADLINE_MS = 3_600_000;
 export const RETRY_FIRST_MS = 500;
 /** See {@link RETRY_FIRST_MS}. */
 export const RETRY_LAST_MS = 30_000;
+/** Milliseconds between two looks at a leaf whose last client is to end by itself. */
+export const WATCH_MS = 2000;
 /** Jobs that may hang in one probe child at the same time (its thread pool has 64 threads). */
 export const MAX_JOBS_PER_PROBE_CHILD = 48;
 /** Probe children that may be left behind with stuck threads before new probes are refused as `resource-exhausted`. */
 export const MAX_LEAKED_PROBE_CHILDREN = 32;
 /** Milliseconds a job may wait for a free thread before one more probe child is started. */
 export const PROBE_QUEUE_PATIENCE_MS = 20;
-/** Milliseconds a filesystem's daemon gets to end by itself after its mount is gone, before its unit is killed. */
-export const DAEMON_GRACE_MS = 2000;
+/** Milliseconds that an unmount waits for the client to end by itself, before its answer says that it is ending. */
+export const CLIENT_END_MS = 2000;
+/** Milliseconds that a new mount waits for an earlier client of its volume which is ending, at most; then it is made beside it. */
+export const ENDING_PATIENCE_MS = 20_000;
+/** Clients of one leaf, the one that serves it now and those of earlier mounts; more are refused as `resource-exhausted`. */
+export const MAX_CLIENTS_PER_LEAF = 16;
 /** First and last pause between two looks at the mount table while something is waited for, milliseconds. */
 export const LOOK_FIRST_MS = 2;
 /** See {@link LOOK_FIRST_MS}. */
 export const LOOK_LAST_MS = 50;
 /** Times an unmount that was answered EBUSY is tried again while a probe of our own is on the mount. */
 export const BUSY_RETRIES = 20;
-/** Mounts shown of one leaf: the topmost ones of a stack. */
-export const MAX_OBSERVED_MOUNTS = 64;
+/** Mounts of one leaf that are looked at: the topmost ones of a stack. What lies deeper is not known, and never called gone. */
+export const MAX_OBSERVED_MOUNTS = 256;
 /** Holders reported of one mount. */
 export const MAX_HOLDERS = 256;
 /** Bytes of items in one part of an inventory, as JSON. */

@@ -8,7 +8,7 @@ export type LeafState = 'absent' | 'empty' | 'occupied' | 'link' | 'not-a-direct
 
 /**
  * The helper's unit (or cgroup) of this leaf. `idle`: none. `starting`: a helper is at work. `serving`: the helper is
- * done and a daemon of it lives on, as FUSE clients do.
+ * done and a client lives on, as those of FUSE filesystems do.
  */
 export type UnitState = 'idle' | 'starting' | 'serving';
 
@@ -37,6 +37,14 @@ export type DiskSight =
     }
   | { readonly state: 'failed'; readonly errno: string };
 
+/**
+ * A client of this leaf whose mount is not here any more. `serving`: its superblock exists, or nobody can tell that it does
+ * not, so somebody may use it. `ending`: its superblock is gone, and the client has not ended yet.
+ */
+export interface FormerClient {
+  readonly state: 'serving' | 'ending';
+}
+
 /** Everything seen at one leaf at one moment. */
 export interface Observation {
   readonly leaf: Leaf;
@@ -44,7 +52,10 @@ export interface Observation {
   readonly directory: LeafState;
   /** Bottom first, topmost last; usually none or one. */
   readonly mounts: readonly ObservedMount[];
+  /** More mounts lie below those, too many to be looked at: what they are is not known. */
+  readonly isDeep: boolean;
   readonly unit: UnitState;
+  readonly former: readonly FormerClient[];
   /**
    * Present when a probe was asked for; then it began after the request arrived. Without one: the mounts cannot be told
    * from others, and this is why.

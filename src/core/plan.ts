@@ -22,8 +22,10 @@ export type ConnectPlan =
 export type ReleasePlan =
   | { readonly kind: 'gone'; readonly steps: readonly Step[] }
   | { readonly kind: 'unmount'; readonly steps: readonly Step[] }
-  /** Our mount lies under somebody else's: it cannot be unmounted before that is gone. */
-  | { readonly kind: 'covered' };
+  /** Our mount lies, or may lie, under somebody else's: it cannot be unmounted before that is gone. */
+  | { readonly kind: 'covered' }
+  /** The leaf is free, and a client of it still serves somebody elsewhere. */
+  | { readonly kind: 'serving' };
 
 const steps = (...kinds: readonly StepKind[]): readonly Step[] => kinds.map((kind) => ({ kind }));
 
@@ -136,8 +138,14 @@ export function planRelease(observation: Observation): ReleasePlan {
       steps: observation.mounts.length > 1 ? steps('unmount') : steps('unmount', 'remove-leaf'),
     };
   }
-  if (observation.mounts.some((mount) => mount.recognised)) return { kind: 'covered' };
+  if (observation.isDeep || observation.mounts.some((mount) => mount.recognised)) return { kind: 'covered' };
+  if (isServed(observation)) return { kind: 'serving' };
   return { kind: 'gone', steps: observation.directory === 'empty' ? steps('remove-leaf') : [] };
+}
+
+/** Whether a client whose mount is not at the leaf any more may still serve somebody. */
+export function isServed({ former }: Observation): boolean {
+  return former.some(({ state }) => state === 'serving');
 }
 
 /** How to take away a mount that a plain unmount could not: only when it is proven dead, by its connection being gone. */

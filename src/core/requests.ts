@@ -59,18 +59,23 @@ export interface DisconnectRequest {
   readonly consumer: Consumer;
 }
 
-/** What is true of the mount after a disconnect. */
-export type Outcome = 'released' | 'still-used' | 'busy' | 'hung' | 'not-connected';
+/**
+ * What is true of the mount after a disconnect. `released`: the kernel does not have it any more. `releasing`: it is not at
+ * its leaf any more, and somebody still uses it where it was copied or moved to, or by open files.
+ */
+export type Outcome = 'released' | 'releasing' | 'still-used' | 'busy' | 'hung' | 'not-connected';
 
 /** The attachment has ceased, and this is true of its mount. */
 export interface DisconnectReply {
   readonly outcome: Outcome;
-  /** Is the volume still mounted? */
+  /** Is the volume still mounted at its leaf? */
   readonly mounted: boolean;
+  /** For `released`: the client has not ended yet. It does so by itself, when it has written back what it has. */
+  readonly ending: boolean;
   readonly leaf: Leaf;
   /** Consumers, and `hold:inherited` for a hold. */
   readonly usedBy: readonly string[];
-  /** For `busy`: who keeps it. */
+  /** For `busy` and `releasing`: who keeps it, as far as that can be found out. */
   readonly holders: readonly Holder[];
 }
 
@@ -82,8 +87,19 @@ export interface ValidateReply {
   readonly mountpoint: string;
 }
 
-/** `mounting`, `mounted`, `releasing` as recorded; `stuck`: an operation is not over; `foreign`, `vanished`: seen. */
-export type MountState = 'mounting' | 'mounted' | 'releasing' | 'stuck' | 'foreign' | 'vanished';
+/**
+ * `mounting`, `mounted`, `releasing` as recorded; `ending`: it is released, and its client has not ended yet; `stuck`: an
+ * operation is not over; `foreign`, `vanished`: seen.
+ */
+export type MountState = 'mounting' | 'mounted' | 'releasing' | 'ending' | 'stuck' | 'foreign' | 'vanished';
+
+/**
+ * A client whose mount is not at the leaf any more. `releasing`: somebody may still use what it serves. `ending`: nobody
+ * does, and it has not ended yet.
+ */
+export interface ListedClient {
+  readonly state: 'releasing' | 'ending';
+}
 
 /**
  * Why an attachment of a virtual machine counts as an orphan. `no-domain`: there is no such domain. `unused`: the domain does not have the
@@ -118,6 +134,8 @@ export interface ListedMount {
     readonly orphan: Orphanhood | null;
   }[];
   readonly hold: 'inherited' | null;
+  /** Clients of earlier mounts of this volume. */
+  readonly former: readonly ListedClient[];
   /** Processes that still hold a dead mount which has been replaced. */
   readonly needsRestart: readonly Holder[];
   /** The open operation, if one is in progress. */

@@ -56,11 +56,18 @@ export const attachmentReply = z.object({
 
 /** Reply of disconnect. */
 export const disconnectReply = z.object({
-  outcome: z.enum(['released', 'still-used', 'busy', 'hung', 'not-connected']),
-  mounted: z.boolean().meta({ description: 'Is the volume still mounted?' }),
+  outcome: z.enum(['released', 'releasing', 'still-used', 'busy', 'hung', 'not-connected']),
+  mounted: z.boolean().meta({ description: 'Is the volume still mounted at its leaf?' }),
+  ending: z.boolean().meta({
+    description:
+      'For released: the client has not ended yet. It does so by itself, when it has written back what it has.',
+  }),
   leaf,
   usedBy: z.array(z.string()).readonly().meta({ description: 'Consumers, and hold:inherited for a hold.' }),
-  holders: z.array(holder).readonly().meta({ description: 'Processes that keep the mount busy.' }),
+  holders: z
+    .array(holder)
+    .readonly()
+    .meta({ description: 'Who keeps the mount, for busy and releasing, as far as that can be found out.' }),
 });
 
 const limits = Object.fromEntries(IOTUNE_KEYS.map((key) => [key, z.number().optional()]));

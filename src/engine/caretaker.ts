@@ -2,7 +2,7 @@
 // leaf at most, with growing pauses, each attempt under the leaf's lock. Nobody waits for it; what it does not get done
 // before the agent ends is found again in the ledger.
 
-import { RETRY_FIRST_MS, RETRY_LAST_MS } from '../core/limits.js';
+import { RETRY_FIRST_MS, RETRY_LAST_MS, WATCH_MS } from '../core/limits.js';
 import type { Leaf, Volume } from '../core/volume.js';
 import type { Context } from './context.js';
 import { putInOrder, type Order } from './order.js';
@@ -26,7 +26,9 @@ export class Caretaker {
   async #work(volume: Volume): Promise<void> {
     for (let pause = RETRY_FIRST_MS; ; pause = Math.min(pause * 2, RETRY_LAST_MS)) {
       await this.#context.pause(pause);
-      if ((await this.#attempt(volume)) === 'in-order') return;
+      const order = await this.#attempt(volume);
+      if (order === 'in-order') return;
+      if (order === 'watch') pause = WATCH_MS / 2;
     }
   }
 

@@ -4,7 +4,7 @@
 import { FairleadError } from '../core/errors.js';
 import type { DiskName } from '../core/names.js';
 import type { DiskSight } from '../core/observation.js';
-import { planConnect } from '../core/plan.js';
+import { isServed, planConnect } from '../core/plan.js';
 import type { AttachmentRecord, Change } from '../core/records.js';
 import type { ConnectPlan, ConnectReply, ConnectRequest, RequestContext } from '../core/requests.js';
 import type { Access } from '../core/verdict.js';
@@ -21,6 +21,10 @@ import { putInOrder } from './order.js';
 /** What the answer says where read-only is not enforced by the mount. */
 const READ_ONLY_NOTE =
   'Read-only is advisory here: the mount is shared and writable. The disk description enforces it; writing to the path is not prevented.';
+
+/** What the answer says where an earlier client is still in use. */
+const BESIDE_NOTE =
+  'An earlier mount of this volume is still in use where it was copied or moved to, so this one was made beside it. ls shows it.';
 
 /** Makes the attachment exist, once. */
 export async function connect(
@@ -135,7 +139,10 @@ function replyTo(
     changed: changed || isNew,
     isNew,
     ...(diskState === null ? {} : { disk: diskState }),
-    notes: readOnly && observation.mounts.at(-1)?.readOnly !== true ? [READ_ONLY_NOTE] : [],
+    notes: [
+      ...(readOnly && observation.mounts.at(-1)?.readOnly !== true ? [READ_ONLY_NOTE] : []),
+      ...(isServed(observation) ? [BESIDE_NOTE] : []),
+    ],
   };
 }
 
@@ -186,7 +193,7 @@ async function undo(context: Context, caretaker: Caretaker, volume: Volume): Pro
     return;
   }
   try {
-    if ((await putInOrder(context, volume)) === 'again') caretaker.schedule(volume);
+    if ((await putInOrder(context, volume)) !== 'in-order') caretaker.schedule(volume);
   } catch (error) {
     context.ports.log.warn('undo-failed', { leaf, error });
     caretaker.schedule(volume);

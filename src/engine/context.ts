@@ -85,7 +85,9 @@ export class Context {
     const { leaf } = observation;
     if (!this.state.mounts.has(leaf)) return;
     const sight = this.state.sightOf(leaf);
-    sight.vanished = !observation.mounts.some((mount) => mount.recognised);
+    sight.mounted = observation.mounts.some((mount) => mount.recognised);
+    sight.vanished = !sight.mounted;
+    sight.former = observation.former;
     const verdict = verdictOf(observation);
     if (verdict === null) return;
     sight.verdict = verdict;

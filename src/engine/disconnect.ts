@@ -34,7 +34,7 @@ async function disconnectLocked(
   const attachment = state.findAttachment(leaf, consumer, disk);
   if (attachment === undefined && !isReleasing(context, leaf)) {
     const mounted = await isMounted(context, volume, deadline);
-    return { outcome: 'not-connected', mounted, leaf, usedBy: state.usersOf(leaf), holders: [] };
+    return { outcome: 'not-connected', mounted, ending: false, leaf, usedBy: state.usersOf(leaf), holders: [] };
   }
   if (attachment !== undefined) {
     const last = state.attachmentsOf(leaf).length === 1 && !state.holds.has(leaf);
@@ -43,12 +43,13 @@ async function disconnectLocked(
     context.ports.reach('disconnect.recorded');
     if (!last) {
       const mounted = await isMounted(context, volume, deadline);
-      return { outcome: 'still-used', mounted, leaf, usedBy: state.usersOf(leaf), holders: [] };
+      return { outcome: 'still-used', mounted, ending: false, leaf, usedBy: state.usersOf(leaf), holders: [] };
     }
   }
   const reply = (end: ReleaseEnd): DisconnectReply => ({
     outcome: end.outcome,
-    mounted: end.outcome !== 'released',
+    mounted: end.outcome === 'busy' || end.outcome === 'hung',
+    ending: end.isEnding,
     leaf,
     usedBy: state.usersOf(leaf),
     holders: end.holders,
@@ -58,7 +59,7 @@ async function disconnectLocked(
       answer: (early) => exchange.answer(reply(early)),
       failing: (error) => exchange.failing(error),
     });
-    if (end.outcome !== 'released') caretaker.schedule(volume);
+    if (end.outcome !== 'released' || end.isEnding) caretaker.schedule(volume);
     return reply(end);
   } catch (error) {
     // The attachment's end is recorded; the release goes on without the request.

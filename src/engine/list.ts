@@ -1,9 +1,10 @@
 // What `ls` shows: the records, and what was last seen. Asks nobody and waits for nothing, so it answers whatever hangs.
 
 import type { ListedMount, ListReply, MountState } from '../core/requests.js';
-import type { AttachmentRecord, LedgerSnapshot } from '../core/records.js';
+import type { AttachmentRecord, LedgerSnapshot, MountRecord } from '../core/records.js';
 import type { Context } from './context.js';
 import type { Leaf } from '../core/volume.js';
+import type { Sight } from './state.js';
 
 /** Everything that is recorded or known to lie under the mount bases. */
 export function list(context: Context, setAside: LedgerSnapshot['setAside'], reconciled: boolean): ListReply {
@@ -20,6 +21,7 @@ export function list(context: Context, setAside: LedgerSnapshot['setAside'], rec
     verdictAge: null,
     attachments: [],
     hold: null,
+    former: [],
     needsRestart: [],
     operation: null,
   }));
@@ -38,24 +40,27 @@ function listed(context: Context, leaf: Leaf): ListedMount {
   if (record === undefined) throw new Error('a listed mount has a record');
   const sight = state.sightOf(leaf);
   const operation = state.operations.get(leaf);
-  const shown: MountState = sight.stuck
-    ? 'stuck'
-    : sight.vanished && record.state === 'mounted'
-      ? 'vanished'
-      : record.state;
   return {
     leaf,
     url: record.volume.url,
     backend: record.volume.backend,
     mountpoint: ports.settings.mountpointOf(record.volume),
-    state: shown,
+    state: stateOf(record, sight),
     verdict: sight.verdict,
     verdictAge: sight.verdict === null ? null : Math.round((ports.clock.now() - sight.verdictAt) / 100) / 10,
     attachments: state.attachmentsOf(leaf).map((attachment) => shownAttachment(context, attachment)),
     hold: state.holds.get(leaf)?.reason ?? null,
+    former: sight.former.map(({ state }) => ({ state: state === 'serving' ? 'releasing' : 'ending' })),
     needsRestart: sight.needsRestart,
     operation: operation === undefined ? null : { kind: operation.kind, step: sight.step, stuck: sight.stuck },
   };
+}
+
+function stateOf(record: MountRecord, { stuck, vanished, mounted, former }: Sight): MountState {
+  if (stuck) return 'stuck';
+  if (record.state === 'mounted' && vanished) return 'vanished';
+  const isEnding = !mounted && former.length > 0 && former.every(({ state }) => state === 'ending');
+  return record.state === 'releasing' && isEnding ? 'ending' : record.state;
 }
 
 function shownAttachment(context: Context, attachment: AttachmentRecord): ListedMount['attachments'][number] {

@@ -2,7 +2,6 @@
 // after a failed connect, and in the background, so that a crash and a failure end alike.
 
 import { remedyFor, type Remedy } from '../core/recover.js';
-import { planRelease } from '../core/plan.js';
 import type { Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Volume } from '../core/volume.js';
@@ -10,15 +9,18 @@ import type { Context } from './context.js';
 import { Deadline } from './deadline.js';
 import { ensureUsable } from './ensure.js';
 import { closing } from './execute.js';
-import { clearAway, NOBODY, release } from './release.js';
+import { NOBODY, release } from './release.js';
 
 /** Milliseconds for looking at a leaf and, where it comes to that, for letting its mount go. */
 const ORDER_MS = 30_000;
 /** Milliseconds for mounting a volume again that has users. */
 const RESTORE_MS = 120_000;
 
-/** `in-order`: nothing is left to do. `again`: something is in the way now. */
-export type Order = 'in-order' | 'again';
+/**
+ * `in-order`: nothing is left to do. `again`: something is in the way now. `watch`: the leaf is free, and somebody else's
+ * end is waited for, which is cheap to see.
+ */
+export type Order = 'in-order' | 'again' | 'watch';
 
 /**
  * Decides and does. Nothing may act on the leaf any more (settle.ts), and the caller holds its lock. Rejects with what
@@ -59,10 +61,8 @@ async function carryOutRemedy(
     case 'restore':
       await restore(context, volume);
       return 'in-order';
-    case 'release': {
-      const { outcome } = await release(context, volume, deadline, NOBODY);
-      return outcome === 'released' ? 'in-order' : 'again';
-    }
+    case 'release':
+      return releaseNow(context, volume, deadline);
     case 'hold': {
       // No probe was asked for: it cannot be told now whether the mount is the volume, so nothing is promised to it.
       if (observation.judgement !== undefined) return 'again';
@@ -74,11 +74,15 @@ async function carryOutRemedy(
     case 'forget': {
       // A directory of which nothing is recorded is not ours to remove.
       if (!context.state.leaves().has(leaf)) return 'in-order';
-      const plan = planRelease(observation);
-      if (plan.kind !== 'gone') return 'again';
-      return (await clearAway(context, volume, plan.steps, deadline, NOBODY)) === null ? 'again' : 'in-order';
+      return releaseNow(context, volume, deadline);
     }
   }
+}
+
+async function releaseNow(context: Context, volume: Volume, deadline: Deadline): Promise<Order> {
+  const { outcome, isEnding } = await release(context, volume, deadline, NOBODY);
+  if (outcome === 'releasing' || isEnding) return 'watch';
+  return outcome === 'released' ? 'in-order' : 'again';
 }
 
 /** Brings back the mount that its users have lost. If that fails the journal, if one was begun, still owes it. */

@@ -150,7 +150,7 @@ export class Reconciler {
     try {
       context.checkRunning();
       const order = await context.track(this.#settleAndPutInOrder(volume));
-      if (order === 'again') this.#caretaker.schedule(volume);
+      if (order !== 'in-order') this.#caretaker.schedule(volume);
     } catch (error) {
       context.ports.log.warn('leaf-not-reconciled', { leaf, error });
       this.#caretaker.schedule(volume);

@@ -26,8 +26,15 @@ const NOT_TRIED: ReadonlySet<ErrorCode> = new Set([
 
 /** What became of the mount. */
 export interface ReleaseEnd {
-  readonly outcome: Extract<Outcome, 'released' | 'busy' | 'hung'>;
+  readonly outcome: Extract<Outcome, 'released' | 'releasing' | 'busy' | 'hung'>;
+  /** Only after `released`: the client has not ended yet, and its record stays until it has. */
+  readonly isEnding: boolean;
   readonly holders: readonly Holder[];
+}
+
+/** Something keeps the mount. */
+function kept(outcome: 'releasing' | 'busy' | 'hung', holders: readonly Holder[] = []): ReleaseEnd {
+  return { outcome, isEnding: false, holders };
 }
 
 /** Whoever waits for the answer: told the truth so far when a step may still act and the answer must not wait for its end. */
@@ -49,9 +56,13 @@ export async function release(
   for (let plans = 0; plans < MAX_PLANS; plans++) {
     const observation = await context.observe(volume, null, deadline.remaining);
     const plan = planRelease(observation);
-    if (plan.kind === 'covered') return keepReleasing(context, volume, { outcome: 'busy', holders: [] });
+    if (plan.kind === 'covered') return keepReleasing(context, volume, kept('busy'));
+    if (plan.kind === 'serving') {
+      const holders = await context.holdersOf(volume, deadline.remaining);
+      return keepReleasing(context, volume, kept('releasing', holders));
+    }
     if (plan.kind === 'gone') {
-      const cleared = await clearAway(context, volume, plan.steps, deadline, listener);
+      const cleared = await clearAway(context, volume, { ...observation, steps: plan.steps }, deadline, listener);
       if (cleared !== null) return cleared;
       continue;
     }
@@ -62,14 +73,17 @@ export async function release(
     const obstructed = await afterRefusal(context, volume, ended.error.code === 'busy', deadline, listener);
     if (obstructed !== null) return keepReleasing(context, volume, obstructed);
   }
-  return keepReleasing(context, volume, { outcome: 'busy', holders: [] });
+  return keepReleasing(context, volume, kept('busy'));
 }
 
-/** Nothing of ours is mounted: carries out `steps`, which remove the leaf, and forgets it. Null: look again. */
-export async function clearAway(
+/**
+ * Nothing of ours is mounted: carries out `steps`, which remove the leaf, and forgets it, unless a client of it has not
+ * ended yet. Null: look again.
+ */
+async function clearAway(
   context: Context,
   volume: Volume,
-  steps: readonly Step[],
+  { steps, former }: Pick<Observation, 'former'> & { readonly steps: readonly Step[] },
   deadline: Deadline,
   listener: Listener,
 ): Promise<ReleaseEnd | null> {
@@ -78,9 +92,13 @@ export async function clearAway(
     await outlast(context, volume, ended, listener);
     return null;
   }
-  // A directory that will not go is not what keeps a mount.
-  if (ended.end === 'refused') checkTried(ended.error);
-  return forget(context, volume);
+  if (ended.end === 'refused') {
+    checkTried(ended.error);
+    // Somebody has a copy of the mount on that directory. Any other directory that will not go is not what keeps a mount.
+    if (ended.error.code === 'busy') return keepReleasing(context, volume, kept('releasing'));
+  }
+  if (former.length === 0) return forget(context, volume);
+  return keepReleasing(context, volume, { outcome: 'released', isEnding: true, holders: [] });
 }
 
 /** Throws a refusal that says nothing about the mount, since nothing was tried. */
@@ -100,9 +118,9 @@ async function afterRefusal(
   if (!isMounted(observation)) return null;
   const deadSteps = planDead(observation);
   if (deadSteps !== null) return detachDead(context, volume, deadSteps, deadline, listener);
-  if (observation.judgement?.verdict === 'hung') return { outcome: 'hung', holders: [] };
+  if (observation.judgement?.verdict === 'hung') return kept('hung');
   const holders = wasBusy ? await context.holdersOf(volume, deadline.remaining) : [];
-  return { outcome: 'busy', holders };
+  return kept('busy', holders);
 }
 
 async function detachDead(
@@ -114,7 +132,7 @@ async function detachDead(
 ): Promise<ReleaseEnd | null> {
   const ended = await carryOut(context, 'release', volume, steps, deadline);
   if (ended.end === 'unknown') await outlast(context, volume, ended, listener);
-  return ended.end === 'refused' && ended.step.kind === 'detach-dead' ? { outcome: 'busy', holders: [] } : null;
+  return ended.end === 'refused' && ended.step.kind === 'detach-dead' ? kept('busy') : null;
 }
 
 /** Waits until the unknown step is over; whoever waits for the answer hears what is known now if that is that it hangs. */
@@ -126,7 +144,7 @@ async function outlast(
 ): Promise<void> {
   const error = errorFromBody(ended.error);
   // A reply that did not come in time says nothing about the mount.
-  if (error.code === 'hung') listener.answer({ outcome: 'hung', holders: [] });
+  if (error.code === 'hung') listener.answer(kept('hung'));
   else listener.failing(error);
   await settle(context, volume);
 }
@@ -149,7 +167,7 @@ async function forget(context: Context, volume: Volume): Promise<ReleaseEnd> {
     ...closing(context, volume),
   ]);
   context.ports.reach('release.closed');
-  return { outcome: 'released', holders: [] };
+  return { outcome: 'released', isEnding: false, holders: [] };
 }
 
 async function keepReleasing(context: Context, volume: Volume, end: ReleaseEnd): Promise<ReleaseEnd> {

@@ -2,7 +2,7 @@
 // restart would find. Beside it, what was last seen of each leaf: forgotten with the process, and never decisive.
 
 import { userOf, type Consumer, type DiskName } from '../core/names.js';
-import type { Holder } from '../core/observation.js';
+import type { FormerClient, Holder } from '../core/observation.js';
 import type {
   AttachmentRecord,
   Change,
@@ -22,6 +22,9 @@ export interface Sight {
   verdictAt: number;
   /** Recorded as mounted, and not seen in the table. */
   vanished: boolean;
+  /** Whether anything recognised was mounted at the leaf. */
+  mounted: boolean;
+  former: readonly FormerClient[];
   /** Processes that still hold a dead mount which has been replaced. */
   needsRestart: readonly Holder[];
   /** The step that is being carried out. */
@@ -149,7 +152,16 @@ export class State {
   sightOf(leaf: Leaf): Sight {
     let sight = this.#sights.get(leaf);
     if (sight === undefined) {
-      sight = { verdict: null, verdictAt: 0, vanished: false, needsRestart: [], step: null, stuck: false };
+      sight = {
+        verdict: null,
+        verdictAt: 0,
+        vanished: false,
+        mounted: false,
+        former: [],
+        needsRestart: [],
+        step: null,
+        stuck: false,
+      };
       this.#sights.set(leaf, sight);
     }
     return sight;

@@ -16,9 +16,6 @@ import { errnoOf } from './libc/errors.js';
 /** Where the version 2 hierarchy may be: alone, or beside version 1 ones. */
 const HIERARCHIES = ['/sys/fs/cgroup', '/sys/fs/cgroup/unified'];
 
-/** What begins the name of the marker group: `helper-<pid>` says which process of a unit is the helper itself. */
-const MARKER = 'helper-';
-
 /** The groups below one parent. */
 export class Cgroups {
   readonly #parent: string;
@@ -48,10 +45,7 @@ export class Cgroups {
   /** Makes the unit's group. `in-use`: there is a process in it. */
   make(unit: string): 'made' | 'in-use' {
     const group = this.#path(unit);
-    if (makeGroup(group) === 'exists') {
-      if (populated(group)) return 'in-use';
-      for (const marker of markersOf(group)) removeGroup(join(group, marker));
-    }
+    if (makeGroup(group) === 'exists' && populated(group)) return 'in-use';
     writeFileSync(join(group, 'cgroup.type'), 'threaded');
     return 'made';
   }
@@ -66,25 +60,11 @@ export class Cgroups {
     writeFileSync(join(this.#parent, 'cgroup.threads'), '0');
   }
 
-  /** Remembers which process is the helper, for whoever comes after us. */
-  mark(unit: string, pid: number): void {
-    makeGroup(join(this.#path(unit), `${MARKER}${pid}`));
-  }
-
-  /**
-   * Who is in the unit: `helper` when the helper itself is (or nobody can say, after a crash in the instant between fork
-   * and mark), `others` when only what it left behind is. An empty group is removed.
-   */
-  occupants(unit: string): 'none' | 'helper' | 'others' {
-    const group = this.#path(unit);
-    if (!populated(group)) {
-      this.remove(unit);
-      return 'none';
-    }
-    const markers = markersOf(group);
-    const threads = threadsOf(group);
-    const helperLives = markers.some((marker) => threads.includes(Number(marker.slice(MARKER.length))));
-    return helperLives || markers.length === 0 ? 'helper' : 'others';
+  /** Whether a process is in the unit. An empty group is removed. */
+  isOccupied(unit: string): boolean {
+    if (populated(this.#path(unit))) return true;
+    this.remove(unit);
+    return false;
   }
 
   /** Kills everything in the unit and waits until it is empty, at most `budgetMs`; then removes it. */
@@ -106,14 +86,12 @@ export class Cgroups {
   /** Removes the group if it is empty. */
   remove(unit: string): void {
     const group = this.#path(unit);
-    if (populated(group)) return;
-    for (const marker of markersOf(group)) removeGroup(join(group, marker));
-    removeGroup(group);
+    if (!populated(group)) removeGroup(group);
   }
 
   /** Names of the units that have a process in them; empty groups that are met are removed. */
   list(prefix: string): readonly string[] {
-    return groupsIn(this.#parent).filter((unit) => unit.startsWith(prefix) && this.occupants(unit) !== 'none');
+    return groupsIn(this.#parent).filter((unit) => unit.startsWith(prefix) && this.isOccupied(unit));
   }
 
   #path(unit: string): string {
@@ -149,10 +127,6 @@ function populated(group: string): boolean {
 /** Thread ids in the group; one a line. */
 function threadsOf(group: string): readonly number[] {
   return readOrEmpty(join(group, 'cgroup.threads')).split('\n').filter(Boolean).map(Number);
-}
-
-function markersOf(group: string): readonly string[] {
-  return groupsIn(group).filter((name) => name.startsWith(MARKER));
 }
 
 function groupsIn(path: string): readonly string[] {

@@ -60,6 +60,43 @@ export interface Mounts {
   abort(base: string, leaf: string, dev: string): 'aborted' | 'other' | 'not-mounted';
 }
 
+/**
+ * A superblock that a client of ours may serve, as the kernel's own record tells it from an earlier one that had its
+ * number: numbers are used again.
+ */
+export interface Superblock {
+  /** `major:minor`. */
+  readonly dev: string;
+  /** `record` is the kernel's record in which it was seen, `entry` its own entry there. Both end with what they are of. */
+  readonly record: string;
+  readonly entry: string;
+}
+
+/** The kernel's own record of superblocks that are served by clients: for FUSE, its connections (fusectl). */
+export interface Superblocks {
+  /** The superblock that has this number now. `none`: no client's has. `unknown`: the record cannot be read. */
+  at(dev: string): Superblock | 'none' | 'unknown';
+  /** All whose numbers are not among these; null where the record cannot be read. */
+  others(devs: ReadonlySet<string>): readonly Superblock[] | null;
+}
+
+/**
+ * What the broker must still know after its own death: small texts by name, that end with the boot. Written whole or not
+ * at all. {@link Notes.write} throws an error with a `code` when there is no room; nothing has changed then.
+ */
+export interface Notes {
+  all(): ReadonlyMap<string, string>;
+  write(name: string, text: string): void;
+  remove(name: string): void;
+}
+
+/** A process, told from a later one that has its number. */
+export interface ProcessIdentity {
+  readonly pid: number;
+  /** When it began, in the kernel's own words (proc_pid_stat(5), starttime). */
+  readonly began: string;
+}
+
 /** How a helper is to be started. */
 export interface HelperSpec {
   /** Unit name, made from the leaf; a second start under a name in use is refused by whoever keeps the units. */
@@ -68,16 +105,18 @@ export interface HelperSpec {
   readonly program: string;
   /** Options are marked as such; whatever is not must not begin with a dash, or {@link Units.start} throws before anything is started. */
   readonly args: readonly Argument[];
-  /** After this the unit's cgroup is killed. */
+  /** Milliseconds after which nobody waits for it any more. It is not ended then: {@link Units.kill} is for that. */
   readonly budgetMs: number;
+  /** Called with the helper's process right after it was forked, where it is our own child. */
+  readonly forked?: (helper: ProcessIdentity) => void;
 }
 
 /** How a helper ended. Its daemon, if it left one, is not meant. */
 export type HelperEnd =
   | { readonly end: 'exited'; readonly status: number; readonly output: string }
   | { readonly end: 'signalled'; readonly signal: string; readonly output: string }
-  /** Its time was up. `emptied`: the unit's cgroup was killed and is empty. Else something in it may still act. */
-  | { readonly end: 'deadline'; readonly emptied: boolean; readonly output: string }
+  /** Its time was up, and it may still act. `isKnown` false: whoever keeps the units may only be about to make its unit. */
+  | { readonly end: 'late'; readonly isKnown: boolean; readonly output: string }
   /** It was never started, and nothing happened. */
   | {
       readonly end: 'not-started';
@@ -90,8 +129,9 @@ export interface Units {
   /** The way helpers are started on this host now. Throws FairleadError `unavailable` while systemd starts up or shuts down. */
   way(): Promise<'service' | 'scope' | 'session'>;
   start(spec: HelperSpec): Promise<HelperEnd>;
-  state(unit: string): Promise<UnitState>;
-  /** Kills everything in the unit and waits until it is empty, at most `budgetMs`. */
+  /** `occupied`: something is in the unit, and whoever keeps it cannot tell a helper from what a helper leaves behind. */
+  state(unit: string): Promise<UnitState | 'occupied'>;
+  /** Kills everything in the unit and waits until it is empty, at most `budgetMs`. A client in it serves nobody any more. */
   kill(unit: string, budgetMs: number): Promise<'gone' | 'alive'>;
   /** Names of units of ours that exist now, by prefix. */
   list(prefix: string): Promise<readonly string[]>;
@@ -169,8 +209,10 @@ export interface ProbeChildren {
   start(uid: number, gid: number): ProbeChild;
 }
 
-/** Who uses a mount. */
+/** Who uses a mount, and who runs. */
 export interface Processes {
+  /** Whether the process still runs; a zombie does not. */
+  runs(process: ProcessIdentity): boolean;
   /**
    * Processes with a descriptor, working directory, root or mapping on the superblock `dev`, and namespaces other than
    * ours that have a copy of it. Bounded in time; reads /proc only, never a mounted path.
@@ -186,7 +228,11 @@ export interface Machine {
   readonly units: Units;
   readonly probeChildren: ProbeChildren;
   readonly processes: Processes;
+  readonly superblocks: Superblocks;
+  readonly notes: Notes;
   readonly clock: Clock;
+  /** Milliseconds of this boot: the same clock for every process, and for whoever comes after us. */
+  uptime(): number;
   /** `/proc/sys/kernel/random/boot_id`. */
   readonly bootId: string;
 }

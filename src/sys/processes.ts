@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { HOLDERS_BUDGET_MS } from '../core/limits.js';
 import type { Holder } from '../core/observation.js';
 import type { HoldersReply, HoldersRequest } from './holders-main.js';
-import type { Processes } from './ports.js';
+import type { ProcessIdentity, Processes } from './ports.js';
+import { isRunning } from './process-identity.js';
 import { startNode, within } from './run.js';
 
 /** The processes of this machine. */
@@ -14,6 +15,10 @@ export class KernelProcesses implements Processes {
 
   constructor(module: string = fileURLToPath(new URL('./holders-main.js', import.meta.url))) {
     this.#module = module;
+  }
+
+  runs(process: ProcessIdentity): boolean {
+    return isRunning(process);
   }
 
   async holding(dev: string, mountPoint: string, excludePids: readonly number[]): Promise<readonly Holder[]> {

@@ -1,7 +1,7 @@
 // What systemd is asked and told about our units, through systemctl. Its texts for people decide nothing: only properties
 // and exit status are read.
 
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FairleadError } from '../core/errors.js';
 import { TOOL_BUDGET_MS } from '../core/limits.js';
@@ -52,16 +52,6 @@ export class Systemctl {
       }));
   }
 
-  /** Names, without suffix, of the units with this prefix that are at work or have something in them. */
-  async list(prefix: string): Promise<readonly string[]> {
-    const text = await this.#ask(['list-units', '--all', '--plain', '--no-legend', '--full', '--', `${prefix}*`]);
-    const lines = text.split('\n').map((line) => line.trim().split(/\s+/));
-    return lines
-      .filter(([name, , active]) => name !== undefined && active !== 'inactive' && active !== 'failed')
-      .map(([name = '']) => name.replace(/\.(?:service|scope)$/, ''))
-      .filter((name) => name.startsWith(prefix));
-  }
-
   /** SIGKILL to every process of the units. Whether that did anything is for the next look. */
   async kill(units: readonly Shown[]): Promise<void> {
     await this.#run(['kill', '--signal=SIGKILL', '--', ...units.map(({ name }) => name)]);
@@ -105,9 +95,19 @@ export function isOver(shown: Shown): boolean {
   return (shown.active === 'inactive' || shown.active === 'failed') && groupIsEmpty(shown.controlGroup);
 }
 
+/** Where systemd puts units of services of the host (systemd.special(7)). */
+const SLICE = '/system.slice';
+
 /** Whether there is a process in the unit, of either kind, going by the control groups alone: systemd is not asked. */
 export function isPopulated(unit: string): boolean {
-  return KINDS.some((kind) => !groupIsEmpty(`/system.slice/${unit}.${kind}`));
+  return KINDS.some((kind) => !groupIsEmpty(`${SLICE}/${unit}.${kind}`));
+}
+
+/** Names, without suffix, of the units with this prefix that have a process, however many there are. */
+export function populatedUnits(prefix: string): readonly string[] {
+  const names = HIERARCHIES.flatMap((hierarchy) => namesIn(join(hierarchy, SLICE)));
+  const units = names.filter((name) => name.startsWith(prefix)).map((name) => name.replace(/\.(?:service|scope)$/, ''));
+  return [...new Set(units)].filter(isPopulated);
 }
 
 /** Where systemd's own hierarchy may be mounted: unified, hybrid, legacy (systemd.io, "Control Group APIs"). */
@@ -124,4 +124,13 @@ function groupIsEmpty(controlGroup: string): boolean {
       return true;
     }
   });
+}
+
+function namesIn(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory);
+  } catch (error) {
+    if (errnoOf(error) === null) throw error;
+    return [];
+  }
 }

@@ -2,11 +2,11 @@
 // of its own. Where they are not, a process group has to do; a daemon leaves that, so its end cannot be seen or brought
 // about from here, and `containment` says so.
 
-import { KILL_GRACE_MS } from '../core/limits.js';
 import type { UnitState } from '../core/observation.js';
 import { Cgroups } from './cgroup.js';
 import { errnoOf } from './libc/errors.js';
-import type { HelperEnd } from './ports.js';
+import type { HelperEnd, HelperSpec } from './ports.js';
+import { identifyProcess } from './process-identity.js';
 import {
   killSession,
   outputMemory,
@@ -18,11 +18,8 @@ import {
 } from './run.js';
 
 /** A helper to start: program and words are checked already. */
-export interface CheckedHelper {
-  readonly unit: string;
-  readonly program: string;
+export interface CheckedHelper extends Omit<HelperSpec, 'args'> {
   readonly words: readonly string[];
-  readonly budgetMs: number;
 }
 
 /** Name of the control group that holds all units. */
@@ -69,30 +66,19 @@ export class SessionUnits {
       return { end: 'not-started', why: 'failed', detail: 'The control group of the helper could not be entered.' };
     }
     this.#helpers.set(unit, helperProcess);
-    if (helperProcess.pid > 0) groups?.mark(unit, helperProcess.pid);
+    tellForked(helper, helperProcess);
     void helperProcess.ended.then(() => {
       this.#helpers.delete(unit);
     });
     const ended = await within(helperProcess.ended, helper.budgetMs);
-    if (ended === undefined) {
-      const emptied = (await this.kill(unit, KILL_GRACE_MS)) === 'gone';
-      return { end: 'deadline', emptied, output: printed(output) };
-    }
+    if (ended === undefined) return { end: 'late', isKnown: true, output: printed(output) };
     groups?.remove(unit);
     return helperEnd(ended, printed(output));
   }
 
-  async state(unit: string): Promise<UnitState> {
+  async state(unit: string): Promise<UnitState | 'occupied'> {
     if (this.#helpers.has(unit)) return 'starting';
-    const occupants = (await this.#groups())?.occupants(unit) ?? 'none';
-    switch (occupants) {
-      case 'none':
-        return 'idle';
-      case 'helper':
-        return 'starting';
-      case 'others':
-        return 'serving';
-    }
+    return (await this.#groups())?.isOccupied(unit) === true ? 'occupied' : 'idle';
   }
 
   async kill(unit: string, budgetMs: number): Promise<'gone' | 'alive'> {
@@ -117,6 +103,12 @@ export class SessionUnits {
     this.#cgroups ??= Cgroups.join(PARENT_GROUP, this.#hierarchies);
     return this.#cgroups;
   }
+}
+
+/** Tells whoever asked for the helper which process it is; one that has ended already is told of by its end. */
+export function tellForked({ forked }: CheckedHelper, { pid }: StartedProcess): void {
+  const identity = pid > 0 ? identifyProcess(pid) : null;
+  if (identity !== null) forked?.(identity);
 }
 
 /** The port's answer for a helper that was started directly. */

@@ -4,17 +4,25 @@
 
 import { randomBytes } from 'node:crypto';
 import { FairleadError } from '../core/errors.js';
-import { EMPTY_POLL_LAST_MS, KILL_GRACE_MS } from '../core/limits.js';
+import { EMPTY_POLL_LAST_MS } from '../core/limits.js';
 import type { UnitState } from '../core/observation.js';
 import { signalName } from './libc/errors.js';
 import type { HelperEnd } from './ports.js';
 import { killSession, outputMemory, printed, startHelper, within, type StartedProcess } from './run.js';
 import type { ManagerPaths } from './service-manager.js';
-import { isOver, isPopulated, type Shown, Systemctl } from './systemctl.js';
-import { helperEnd, type CheckedHelper } from './units-session.js';
+import { isOver, isPopulated, populatedUnits, Systemctl } from './systemctl.js';
+import { helperEnd, tellForked, type CheckedHelper } from './units-session.js';
 
-/** Milliseconds beyond the helper's own budget after which systemd ends a start by itself, should we be gone by then. */
-const BACKSTOP_MS = 5000;
+/**
+ * systemd ends nothing in these units on a timer: neither a start that takes long, nor what is left of a unit that is
+ * stopped, nor a client because another process of its unit ran out of memory. It asks by SIGTERM when the host goes down.
+ */
+const NO_TIMERS = ['--property=SendSIGKILL=no'] as const;
+const NO_TIMERS_OF_SERVICES = [
+  ...NO_TIMERS,
+  '--property=TimeoutStartSec=infinity',
+  '--property=OOMPolicy=continue',
+] as const;
 
 /** The systemd way; `kind` says in which kind of unit. */
 export class SystemdUnits {
@@ -23,8 +31,6 @@ export class SystemdUnits {
   readonly #kind: 'service' | 'scope';
   /** Helpers in scopes, which are our own children. */
   readonly #helpers = new Map<string, StartedProcess>();
-  /** Units whose helper was our child and has ended. */
-  readonly #served = new Set<string>();
 
   constructor(paths: ManagerPaths, kind: 'service' | 'scope') {
     this.#systemdRun = paths.systemdRun;
@@ -43,7 +49,7 @@ export class SystemdUnits {
     return again === 'name-of-a-failed-unit' ? inUse() : again;
   }
 
-  async state(unit: string): Promise<UnitState> {
+  async state(unit: string): Promise<UnitState | 'occupied'> {
     if (this.#helpers.has(unit)) return 'starting';
     return this.#look(unit);
   }
@@ -54,7 +60,7 @@ export class SystemdUnits {
       const shown = await this.#systemctl.show(unit);
       const living = shown.filter((each) => !isOver(each));
       if (living.length === 0) {
-        await this.#forget(unit, shown);
+        await this.#systemctl.forget(shown);
         return 'gone';
       }
       if (performance.now() >= until) return 'alive';
@@ -64,7 +70,7 @@ export class SystemdUnits {
   }
 
   list(prefix: string): Promise<readonly string[]> {
-    return this.#systemctl.list(prefix);
+    return Promise.resolve(populatedUnits(prefix));
   }
 
   async #startService(helper: CheckedHelper): Promise<HelperEnd | 'name-of-a-failed-unit'> {
@@ -81,8 +87,7 @@ export class SystemdUnits {
       // The start is over when the helper is; what it leaves behind keeps the unit active.
       '--service-type=forking',
       '--property=GuessMainPID=no',
-      `--property=TimeoutStartSec=${budgetMs + BACKSTOP_MS}ms`,
-      '--property=TimeoutStartFailureMode=kill',
+      ...NO_TIMERS_OF_SERVICES,
       // Opened by PID 1's child in the host's context: our own memory, as it is seen through /proc.
       `--property=StandardOutput=file:/proc/${process.pid}/fd/${output.fd}`,
       '--property=StandardError=inherit',
@@ -101,9 +106,7 @@ export class SystemdUnits {
     if (ended === undefined) {
       killSession(runner.pid);
       // Where the unit is not even there yet, PID 1 may still be about to make it.
-      const seen = (await this.#look(unit)) !== 'idle';
-      const gone = (await this.kill(unit, KILL_GRACE_MS)) === 'gone';
-      return { end: 'deadline', emptied: seen && gone, output: printed(output) };
+      return { end: 'late', isKnown: (await this.#look(unit)) !== 'idle', output: printed(output) };
     }
     if (ended.end === 'not-started') return notStarted('failed', 'systemd-run could not be executed.');
     if (ended.end === 'exited' && ended.status === 0) return { end: 'exited', status: 0, output: printed(output) };
@@ -121,7 +124,7 @@ export class SystemdUnits {
     if (shown === undefined) return notStarted('failed', 'systemd refused to make the unit.');
     if (shown.description !== description) {
       if (!isOver(shown)) return inUse();
-      await this.#forget(unit, units);
+      await this.#systemctl.forget(units);
       return 'name-of-a-failed-unit';
     }
     if (shown.active !== 'failed') {
@@ -129,7 +132,7 @@ export class SystemdUnits {
       throw new FairleadError('unavailable', 'The connection to systemd was lost while a helper was being started.');
     }
     const said = output();
-    const gone = (await this.kill(unit, KILL_GRACE_MS)) === 'gone';
+    if (isOver(shown)) await this.#systemctl.forget(units);
     const [, code, status] = / ; code=(\w+) ; status=(\d+)(?:\/\w+)? }$/.exec(shown.execStart) ?? [];
     switch (shown.result) {
       case 'exit-code':
@@ -137,8 +140,6 @@ export class SystemdUnits {
       case 'signal':
       case 'core-dump':
         return { end: 'signalled', signal: signalName(Number(status)), output: said };
-      case 'timeout':
-        return { end: 'deadline', emptied: gone, output: said };
       case 'resources':
         return notStarted('failed', 'systemd had not the resources to start the unit.');
       default:
@@ -159,6 +160,7 @@ export class SystemdUnits {
         '--collect',
         `--unit=${unit}.scope`,
         `--description=Fairlead helper ${unit}`,
+        ...NO_TIMERS,
         '--property=Before=remote-fs.target',
         '--property=After=network.target',
         '--',
@@ -169,38 +171,26 @@ export class SystemdUnits {
       NOWHERE,
     );
     this.#helpers.set(unit, started);
-    this.#served.delete(unit);
+    tellForked(helper, started);
     void started.ended.then(() => {
       this.#helpers.delete(unit);
-      this.#served.add(unit);
     });
     const ended = await within(started.ended, budgetMs);
     if (ended !== undefined) return helperEnd(ended, printed(output));
-    killSession(started.pid);
-    const gone = (await this.kill(unit, KILL_GRACE_MS)) === 'gone';
-    const ours = (await within(started.ended, KILL_GRACE_MS)) !== undefined;
-    return { end: 'deadline', emptied: gone && ours, output: printed(output) };
+    // systemd-run makes the scope before it becomes the helper.
+    return { end: 'late', isKnown: (await this.#look(unit)) !== 'idle', output: printed(output) };
   }
 
-  /**
-   * `serving` for a service whose start is over. Of a scope nobody can tell after a restart of ours whether its helper or
-   * what it left behind is inside, so it counts as `starting` where it is not our own child that has ended.
-   */
-  async #look(unit: string): Promise<UnitState> {
+  /** `starting` while the start of a service is not over; in a scope nobody can tell a helper from what it leaves behind. */
+  async #look(unit: string): Promise<UnitState | 'occupied'> {
     const shown = await this.#systemctl.show(unit);
     const living = shown.filter((each) => !isOver(each));
     if (living.length === 0) {
-      await this.#forget(unit, shown);
+      await this.#systemctl.forget(shown);
       return 'idle';
     }
-    const over = ({ name, active }: Shown): boolean =>
-      active === 'active' && (name.endsWith('.service') || this.#served.has(unit));
-    return living.every(over) ? 'serving' : 'starting';
-  }
-
-  async #forget(unit: string, shown: readonly Shown[]): Promise<void> {
-    await this.#systemctl.forget(shown);
-    this.#served.delete(unit);
+    if (living.some(({ active }) => active === 'activating')) return 'starting';
+    return living.every(({ name }) => name.endsWith('.service')) ? 'serving' : 'occupied';
   }
 }
 

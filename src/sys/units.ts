@@ -52,15 +52,10 @@ export class KernelUnits implements Units {
     const words = argumentVector(spec.args);
     const trust = checkProgram(spec.program, this.#options.trustedDirs);
     if (!trust.trusted) return { end: 'not-started', why: trust.why, detail: trust.detail };
-    return (await this.#units()).start({
-      unit: checkedName(spec.unit),
-      program: spec.program,
-      words,
-      budgetMs: spec.budgetMs,
-    });
+    return (await this.#units()).start({ ...spec, unit: checkedName(spec.unit), words });
   }
 
-  async state(unit: string): Promise<UnitState> {
+  async state(unit: string): Promise<UnitState | 'occupied'> {
     return (await this.#units()).state(checkedName(unit));
   }
 

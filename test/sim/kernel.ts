@@ -82,6 +82,13 @@ export class Kernel {
     this.#scheduler = scheduler;
   }
 
+  /** The superblocks that servers have, as the kernel's own record shows them. */
+  get superblocks(): readonly { readonly dev: string; readonly record: string; readonly entry: string }[] {
+    return [...this.mounts, ...this.detached]
+      .filter(({ server }) => server !== null)
+      .map(({ dev, id }) => ({ dev, record: this.bootId, entry: String(id) }));
+  }
+
   at(mountPoint: string): Mount[] {
     return this.mounts.filter((mount) => mount.mountPoint === mountPoint);
   }

@@ -4,6 +4,7 @@
 import type { Machine } from '../../src/sys/ports.js';
 import { Tree } from './directories.js';
 import { Kernel } from './kernel.js';
+import { NoteStore } from './notes.js';
 import { Probes } from './probes.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
@@ -15,6 +16,7 @@ export class Host {
   readonly tree: Tree;
   readonly services: ServiceManager;
   readonly probes: Probes;
+  readonly notes: NoteStore;
   readonly #scheduler: Scheduler;
   readonly #chance: Chance;
 
@@ -25,6 +27,7 @@ export class Host {
     this.tree = new Tree(this.kernel, scheduler);
     this.services = new ServiceManager(scheduler, this.kernel, chance.fork());
     this.services.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
+    this.notes = new NoteStore();
     this.probes = new Probes(scheduler, this.kernel, this.tree, chance.fork());
   }
 
@@ -33,6 +36,7 @@ export class Host {
     this.kernel.reboot();
     this.services.reboot();
     this.probes.reboot();
+    this.notes.reboot();
   }
 
   /** The Machine port for one life of the broker. */
@@ -76,7 +80,14 @@ export class Host {
           return 'aborted';
         },
       },
+      superblocks: {
+        at: (dev) => kernel.superblocks.find((one) => one.dev === dev) ?? 'none',
+        others: (devs) => kernel.superblocks.filter(({ dev }) => !devs.has(dev)),
+      },
+      notes: this.notes.port(life),
+      uptime: () => this.#scheduler.now,
       processes: {
+        runs: ({ pid }) => this.services.helperRuns(pid),
         holding: (dev, mountPoint, excludePids) =>
           this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () =>
             kernel.occupants

@@ -8,12 +8,10 @@ import { newServer, short, sourceOf, type Kernel, type Mount } from './kernel.js
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 
-/** Milliseconds beyond a helper's own budget after which systemd ends its start. */
-const BACKSTOP_MS = 5000;
-
 /** One process in a unit. */
 interface Process {
   readonly role: 'helper' | 'daemon';
+  readonly pid: number;
   /** In D state: SIGKILL does not end it until the world is healed. */
   stubborn: boolean;
   alive: boolean;
@@ -42,6 +40,7 @@ export class ServiceManager {
   readonly #kernel: Kernel;
   readonly #chance: Chance;
   readonly #way: 'service' | 'scope' | 'session';
+  #lastPid = 20_000;
 
   constructor(scheduler: Scheduler, kernel: Kernel, chance: Chance) {
     this.#scheduler = scheduler;
@@ -67,7 +66,7 @@ export class ServiceManager {
             });
           });
         }),
-      state: (unit) => this.#scheduler.later(life, soon(), 'units: state', () => this.state(unit)),
+      state: (unit) => this.#scheduler.later(life, soon(), 'units: state', () => this.told(unit)),
       kill: (unit, budgetMs) =>
         new Promise((resolve) => {
           this.#scheduler.after(life, soon(), `units: kill ${unit.slice(0, 24)}`, () => {
@@ -79,6 +78,19 @@ export class ServiceManager {
           [...this.units.keys()].filter((name) => name.startsWith(prefix)),
         ),
     };
+  }
+
+  /** Whether a helper has this number and lives. */
+  helperRuns(pid: number): boolean {
+    return [...this.units.values()].some(({ processes }) =>
+      [...processes].some((process) => process.pid === pid && process.alive),
+    );
+  }
+
+  /** As whoever keeps the units tells it: systemd knows of a service whether its start is over, and of others nothing. */
+  told(name: string): 'idle' | 'starting' | 'serving' | 'occupied' {
+    const state = this.state(name);
+    return state === 'idle' || this.#way === 'service' ? state : 'occupied';
   }
 
   state(name: string): 'idle' | 'starting' | 'serving' {
@@ -129,15 +141,9 @@ export class ServiceManager {
     };
     const helper = this.#spawn(unit, 'helper', () => once({ end: 'signalled', signal: 'SIGKILL', output: '' }));
     const deadline = this.#scheduler.after(life, spec.budgetMs, `helper: time is up for ${short(mountPoint)}`, () => {
-      told = true;
-      this.#kill(spec.unit, null, 500, (emptied) => tell({ end: 'deadline', emptied, output: '' }));
+      once({ end: 'late', isKnown: true, output: '' });
     });
-    // A service has a time limit of its own, which PID 1 keeps whatever becomes of the broker.
-    if (this.#way === 'service') {
-      this.#scheduler.after(null, spec.budgetMs + BACKSTOP_MS, `systemd: start limit for ${short(mountPoint)}`, () => {
-        if (helper.alive && this.units.get(spec.unit) === unit) this.#kill(spec.unit, null, 500, () => undefined);
-      });
-    }
+    if (this.#way !== 'service') spec.forked?.({ pid: helper.pid, began: '0' });
     this.#act(mood, unit, helper, exported, mountPoint, once);
   }
 
@@ -256,7 +262,15 @@ export class ServiceManager {
   }
 
   #spawn(unit: Unit, role: Process['role'], onDeath: () => void): Process {
-    const process: Process = { role, stubborn: false, alive: true, onDeath, resume: () => undefined };
+    this.#lastPid += 1;
+    const process: Process = {
+      role,
+      pid: this.#lastPid,
+      stubborn: false,
+      alive: true,
+      onDeath,
+      resume: () => undefined,
+    };
     unit.processes.add(process);
     return process;
   }

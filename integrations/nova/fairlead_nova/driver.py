@@ -70,7 +70,7 @@ class FairleadQuobyteVolumeDriver(fs.LibvirtMountedFileSystemVolumeDriver):
                 raise errors.nova_exception(error) from error
             return
         outcome = answer.get("outcome")
-        if outcome in ("busy", "hung"):
+        if outcome in ("busy", "hung", "releasing"):
             LOG.warning(
                 "The volume at %(leaf)s is no longer this instance's, but it is %(outcome)s and stays mounted for now. "
                 "Fairlead takes it away as soon as it can; see: fairlead ls.",

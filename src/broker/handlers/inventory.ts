@@ -3,8 +3,8 @@
 
 import { backendOf } from '../../backends/registry.js';
 import { FairleadError } from '../../core/errors.js';
-import { INVENTORY_PART_BYTES } from '../../core/limits.js';
-import type { InventoryItem, UnitState } from '../../core/observation.js';
+import { INVENTORY_PART_BYTES, MAX_OBSERVED_MOUNTS } from '../../core/limits.js';
+import type { InventoryItem } from '../../core/observation.js';
 import { mountpointOf } from '../../core/paths.js';
 import {
   type BackendName,
@@ -15,63 +15,38 @@ import {
   type Volume,
   type VolumeUrl,
 } from '../../core/volume.js';
+import { adoptUnits, clientsOf, type ClientSite, formerOf, unitOf } from '../client-states.js';
 import type { Context } from '../context.js';
-import { type Deadline, LATE, within } from '../../core/deadline.js';
+import type { Deadline } from '../../core/deadline.js';
 import { placeOfVolume } from '../place.js';
 import { type InventoryPart, PROTOCOL_VERSION } from '../protocol.js';
-import { unitState } from '../quiet.js';
-import { describeMounts, look, type SeenMount } from '../sight.js';
-import { leafOfUnit, unitName, unitPrefix } from '../unit-names.js';
+import { describeMounts, look } from '../sight.js';
 import type { Handler } from './handler.js';
 
 /** The first request of every connection. Versions are compared by whoever asks. */
 export const hello: Handler<'hello'> = ({ context }) =>
   Promise.resolve({ version: PROTOCOL_VERSION, bootId: context.machine.bootId });
 
-/** Every mount at a leaf, every leaf directory and every unit of ours, in parts. */
+/** Every mount at a leaf, every leaf directory and every client of ours, in parts. */
 export const inventory: Handler<'inventory'> = async ({ context, deadline, emit }) => {
+  await adoptUnits(context, deadline);
   for (const backend of BACKEND_NAMES) {
-    const units = await unitsOf(context, backend, deadline);
     const items: InventoryItem[] = [];
     for (const leaf of leavesOf(context, backend)) {
-      const item = await itemOf(context, backend, leaf, units, deadline);
+      const item = await itemOf(context, backend, leaf, deadline);
       if (item !== null) items.push(item);
     }
-    emitAll(items, [...units.all], emit);
+    emitAll(items, emit);
   }
   return { bootId: context.machine.bootId };
 };
 
-/** Leaves whose units exist. */
-interface Units {
-  readonly mount: ReadonlySet<Leaf>;
-  /** Those of unmount helpers too. */
-  readonly all: ReadonlySet<Leaf>;
-}
-
-async function unitsOf(context: Context, backend: BackendName, deadline: Deadline): Promise<Units> {
-  const { machine, settings } = context;
-  const base = settings.backends[backend].mountBase;
-  const mount = new Set<Leaf>();
-  const all = new Set<Leaf>();
-  for (const purpose of ['mount', 'unmount'] as const) {
-    const names = await within(machine.clock, machine.units.list(unitPrefix(purpose, base)), deadline.remaining);
-    if (names === LATE) throw late();
-    for (const name of names) {
-      const leaf = leafOfUnit(purpose, base, name);
-      if (leaf === null) continue;
-      all.add(leaf);
-      if (purpose === 'mount') mount.add(leaf);
-    }
-  }
-  return { mount, all };
-}
-
-/** Leaves below the base that have a mount or a directory. */
+/** Leaves below the base that have a mount, a directory or a client. */
 function leavesOf(context: Context, backend: BackendName): readonly Leaf[] {
   const { table, directories } = context.machine;
   const base = context.settings.backends[backend].mountBase;
-  const names = new Set(table.below(base).map(({ mountPoint }) => mountPoint.slice(base.length + 1)));
+  const names = new Set<string>(table.below(base).map(({ mountPoint }) => mountPoint.slice(base.length + 1)));
+  for (const leaf of context.clients.leaves(base)) names.add(leaf);
   if (directories.chain(base).at(-1)?.kind === 'directory') {
     for (const name of directories.list(base)) names.add(name);
   }
@@ -82,7 +57,6 @@ async function itemOf(
   context: Context,
   backend: BackendName,
   leaf: Leaf,
-  units: Units,
   deadline: Deadline,
 ): Promise<InventoryItem | null> {
   const settings = context.settings.backends[backend];
@@ -90,31 +64,45 @@ async function itemOf(
   const mountpoint = mountpointOf(base, leaf);
   const entries = context.machine.table.at(mountpoint);
   const volume = entries.length === 0 ? null : volumeOf(context, backend, leaf, mountpoint);
-  const mounts: readonly SeenMount[] =
-    volume === null
-      ? entries.map((entry) => ({ entry, recognised: false }))
-      : (await look(context, placeOfVolume(context, volume), deadline)).mounts;
+  const sight = volume === null ? null : await look(context, placeOfVolume(context, volume), deadline);
+  const mounts = sight?.mounts ?? entries.slice(-MAX_OBSERVED_MOUNTS).map((entry) => ({ entry, recognised: false }));
   const directory = entries.length > 0 ? 'mounted' : context.machine.directories.leafState(base, leaf);
-  if (directory === 'absent') return null;
-  const unit = await unitOf();
+  const clients = context.clients.of({ base, volume: { leaf } });
+  if (directory === 'absent' && clients.length === 0) return null;
   return {
     backend,
     leaf,
     mountpoint,
     directory,
     mounts: describeMounts(mounts, settings),
-    unit,
+    isDeep: entries.length > mounts.length,
+    ...(await unitsOf()),
     ...(volume === null ? {} : { url: volume.url }),
   };
 
-  async function unitOf(): Promise<UnitState> {
-    if (!units.mount.has(leaf)) return 'idle';
-    // Where the volume is mounted nobody is asked: a thousand daemons, one by one, would take their time.
-    if (mounts.at(-1)?.recognised === true) return 'serving';
-    const state = await unitState(context, unitName('mount', base, leaf), deadline);
-    if (state === null) throw late();
-    return state;
+  /** Where one client serves what is mounted nobody is asked: a thousand of them, one by one, would take their time. */
+  async function unitsOf(): Promise<Pick<InventoryItem, 'unit' | 'former'>> {
+    const top = mounts.at(-1);
+    const isSteady = clients.length === 1 && top?.recognised === true && clients[0]?.superblock?.dev === top.entry.dev;
+    if (clients.length === 0) return { unit: 'idle', former: [] };
+    if (isSteady && clients[0]?.isOver === true) return { unit: 'serving', former: [] };
+    const states = await clientsOf(context, siteOf(backend, base, leaf), deadline);
+    if (states === null) throw late();
+    return { unit: unitOf(states), former: formerOf(states) };
   }
+}
+
+/** A leaf whose volume need not be known: a mount is this one's if its source and the leaf prove each other. */
+function siteOf(name: BackendName, base: string, leaf: Leaf): ClientSite {
+  const backend = backendOf(name);
+  return {
+    base,
+    mountpoint: mountpointOf(base, leaf),
+    volume: { leaf },
+    identifiedBy: null,
+    recognises: (entry) => backend.candidateExports(entry).some((exported) => leafOf(exported) === leaf),
+    resembles: (entry) => backend.candidateExports(entry).length > 0,
+  };
 }
 
 /** The volume whose export the table names and whose leaf this is: source and leaf prove each other. */
@@ -130,23 +118,16 @@ function volumeOf(context: Context, name: BackendName, leaf: Leaf, mountpoint: s
 }
 
 /** Sends everything in parts that fit into frames. */
-function emitAll(items: readonly InventoryItem[], units: readonly Leaf[], emit: (part: InventoryPart) => void): void {
-  let part: { items: InventoryPart['items']; units: InventoryPart['units'] } = { items: [], units: [] };
+function emitAll(items: readonly InventoryItem[], emit: (part: InventoryPart) => void): void {
+  let part: InventoryPart = { items: [] };
   let bytes = 0;
-  const add = (size: number): void => {
-    bytes += size;
-    if (bytes < INVENTORY_PART_BYTES) return;
-    emit(part);
-    part = { items: [], units: [] };
-    bytes = 0;
-  };
   for (const item of items) {
-    part.items.push({ ...item, mounts: [...item.mounts] });
-    add(JSON.stringify(item).length);
-  }
-  for (const unit of units) {
-    part.units.push(unit);
-    add(unit.length);
+    part.items.push({ ...item, mounts: [...item.mounts], former: [...item.former] });
+    bytes += JSON.stringify(item).length;
+    if (bytes < INVENTORY_PART_BYTES) continue;
+    emit(part);
+    part = { items: [] };
+    bytes = 0;
   }
   if (bytes > 0) emit(part);
 }

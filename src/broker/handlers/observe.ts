@@ -2,12 +2,12 @@
 
 import { FairleadError } from '../../core/errors.js';
 import { type DiskName, parseDiskName } from '../../core/names.js';
-import type { DiskSight, UnitState } from '../../core/observation.js';
+import type { DiskSight, FormerClient, UnitState } from '../../core/observation.js';
 import type { Access, Judgement } from '../../core/verdict.js';
 import type { Context } from '../context.js';
 import { type Deadline, LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
-import { unitState } from '../quiet.js';
+import { adoptUnits, clientsOf, formerOf, noteSuperblock, unitOf } from '../client-states.js';
 import { describeMounts, look, type Sight, stillOnTop } from '../sight.js';
 import type { Handler } from './handler.js';
 
@@ -18,37 +18,62 @@ const LOOKS = 3;
 export const observe: Handler<'observe'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);
   // Both may take a moment, and neither waits for the other. A failure is thrown when it is this one's turn.
-  const asking = unitBeside(context, place, deadline);
+  const asking = clientsBeside(context, place, deadline);
   asking.catch(() => undefined);
   const name = request.disk === undefined ? null : parseDiskName(request.disk, 'disk');
   if (name !== null) place.authorise();
   const { sight, judgement, disk } = await seeAndJudge(context, place, request.probe, name, deadline);
-  const unit = await asking;
-  if (unit === null) throw late(place);
+  const clients = await asking;
+  if (clients === null) throw late(place);
   return {
     leaf: place.volume.leaf,
     mountpoint: place.mountpoint,
     directory: sight.directory,
     mounts: describeMounts(sight.mounts, place.settings),
-    unit,
+    isDeep: sight.isDeep,
+    ...clients,
     ...(judgement === null ? {} : { judgement }),
     ...(disk === null ? {} : { disk }),
   };
 };
 
-/** The state of the mount unit; not asked for again while the mount that it was seen with is there. */
-async function unitBeside(context: Context, place: Place, deadline: Deadline): Promise<UnitState | null> {
+/** What is seen of a leaf's clients. */
+interface SeenClients {
+  readonly unit: UnitState;
+  readonly former: FormerClient[];
+}
+
+/**
+ * The leaf's clients. Those who keep the units are not asked again while the leaf has one client, and the mount that it was
+ * seen with is there: nothing can have come of it but its end, and that is seen at the mount.
+ */
+async function clientsBeside(context: Context, place: Place, deadline: Deadline): Promise<SeenClients | null> {
+  await adoptUnits(context, deadline);
   const { machine, unitsSeen } = context;
-  const unit = place.mountUnit;
-  const before = machine.table.at(place.mountpoint).at(-1);
-  const known = unitsSeen.recall(unit, before);
-  if (known !== null) return known;
+  const before = machine.table.at(place.mountpoint);
+  if (before.length > 0) noteMounts(context, place);
+  const count = context.clients.of(place).length;
+  if (count === 0) return { unit: 'idle', former: [] };
+  const top = before.at(-1);
+  const known = count === 1 ? unitsSeen.recall(place.mountpoint, top) : null;
+  if (known !== null) return { unit: known, former: [] };
   const { moment } = unitsSeen;
-  const state = await unitState(context, unit, deadline);
+  const states = await clientsOf(context, place, deadline);
+  if (states === null) return null;
+  const seen = { unit: unitOf(states), former: formerOf(states) };
   const after = machine.table.at(place.mountpoint).at(-1);
-  const same = before !== undefined && before.mountId === after?.mountId && before.dev === after.dev;
-  if (state !== null) unitsSeen.learn(unit, same ? after : undefined, state, moment);
-  return state;
+  const same = top !== undefined && top.mountId === after?.mountId && top.dev === after.dev;
+  const isSteady = same && states.length === 1 && states[0]?.isHere === true;
+  unitsSeen.learn(place.mountpoint, isSteady ? after : undefined, seen.unit, moment);
+  return seen;
+}
+
+/** Takes down whose superblocks are mounted at the leaf as the volume. */
+function noteMounts(context: Context, place: Place): void {
+  if (place.identifiedBy !== null) return;
+  for (const entry of context.machine.table.at(place.mountpoint)) {
+    if (place.recognises(entry, null)) noteSuperblock(context, place, entry.dev);
+  }
 }
 
 interface Judged {

@@ -5,6 +5,7 @@ import { errorBody, FairleadError } from '../../core/errors.js';
 import type { StepEnd } from '../../core/steps.js';
 import { LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
+import { adoptUnits } from '../client-states.js';
 import { makeQuiet } from '../quiet.js';
 import { refused, unknown } from '../step-ends.js';
 import { EXECUTORS } from '../steps/executors.js';
@@ -26,6 +27,7 @@ export const step: Handler<'step'> = async (call, request) => {
   };
   const work = async (): Promise<StepEnd> => {
     try {
+      await adoptUnits(context, deadline);
       return await EXECUTORS[request.kind]({ context, place, deadline, begin });
     } catch (error) {
       return endOf(call, place, error, state);
@@ -61,7 +63,8 @@ export const settle: Handler<'settle'> = async ({ context, deadline }, request) 
   const unlock = await context.locks.take(place.mountpoint, deadline.remaining);
   if (unlock === null) return 'acting';
   try {
-    return (await makeQuiet(context, place, deadline, 'spare-copies')) === 'quiet' ? 'settled' : 'acting';
+    await adoptUnits(context, deadline);
+    return (await makeQuiet(context, place, deadline)) === 'quiet' ? 'settled' : 'acting';
   } finally {
     unlock();
   }

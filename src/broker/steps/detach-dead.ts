@@ -4,8 +4,8 @@
 
 import { KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import { LATE, within } from '../../core/deadline.js';
+import { noteDeath, noteSuperblock } from '../client-states.js';
 import { requireDead, requireRecognised, requireSoundBase } from '../policy.js';
-import { kill } from '../quiet.js';
 import { look, stillOnTop, stillThere } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
 import type { Executor } from './step.js';
@@ -29,6 +29,7 @@ export const detachDead: Executor = async ({ context, place, deadline, begin }) 
   if (deadline.before(KILL_GRACE_MS) < LOOK_LAST_MS) {
     return refused(place, 'deadline-exceeded', 'There was no time left to detach the mount. Try again.');
   }
+  noteSuperblock(context, place, mount.entry.dev);
   begin();
   const working = prober.acts.unmount(place.base, place.volume.leaf, mode);
   const end = await within(machine.clock, working, deadline.before(KILL_GRACE_MS));
@@ -41,10 +42,8 @@ export const detachDead: Executor = async ({ context, place, deadline, begin }) 
   if (stillThere(context, place, mount)) {
     return refused(place, 'unavailable', 'The kernel did not detach the dead mount. Try again.');
   }
+  // What is left of its client serves nobody, and ends by itself.
+  if (mode === 'detach') noteDeath(context, place, mount.entry.dev);
   context.reach('broker.detach-dead.done');
-  // Whatever is left of its daemon serves nobody.
-  if (!(await kill(context, place.mountUnit, deadline))) {
-    context.log.warn('daemon-left', { leaf: place.volume.leaf, why: 'it cannot be killed' });
-  }
   return CHANGED;
 };

@@ -1,6 +1,7 @@
 // The leaf directory: made empty, 0700, root's; removed only when it is empty and nothing is mounted or mounting there.
 
 import { requireRecognised, requireSoundBase } from '../policy.js';
+import { clientsOf, formerOf } from '../client-states.js';
 import { makeQuiet } from '../quiet.js';
 import { look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED } from '../step-ends.js';
@@ -31,8 +32,14 @@ export const removeLeaf: Executor = async ({ context, place, deadline, begin }) 
   const before = await look(context, place, deadline);
   if (before.top !== undefined) return refused(place, 'busy', 'The leaf is mounted. Unmount it before removing it.');
   if (before.directory === 'absent') return UNCHANGED;
-  if ((await makeQuiet(context, place, deadline, 'spare-copies')) === 'acting') {
+  if ((await makeQuiet(context, place, deadline)) === 'acting') {
     return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');
+  }
+  const clients = await clientsOf(context, place, deadline);
+  if (clients === null) return refused(place, 'unavailable', 'The units of the volume could not be asked. Try again.');
+  // rmdir takes what is mounted on the directory in other mount namespaces away with it (mount_namespaces(7)).
+  if (formerOf(clients).some(({ state }) => state === 'serving')) {
+    return refused(place, 'busy', 'The volume is still in use where its mount was copied or moved to.');
   }
   begin();
   switch (context.machine.directories.removeLeaf(place.base, leaf)) {

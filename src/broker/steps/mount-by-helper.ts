@@ -2,15 +2,24 @@
 // is what the table shows at the leaf, and that it does not show the volume anywhere else.
 
 import type { MountWay } from '../../backends/backend.js';
-import { APPEAR_TIMEOUT_MS, KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS, MAX_HELPERS } from '../../core/limits.js';
+import {
+  APPEAR_TIMEOUT_MS,
+  KILL_GRACE_MS,
+  LOOK_FIRST_MS,
+  LOOK_LAST_MS,
+  MAX_CLIENTS_PER_LEAF,
+  MAX_HELPERS,
+} from '../../core/limits.js';
 import type { MountEntry } from '../../core/mountinfo.js';
 import { namesOf, redact } from '../../core/secrets.js';
 import type { StepEnd } from '../../core/steps.js';
 import type { HelperEnd } from '../../sys/ports.js';
 import { LATE, until, within } from '../../core/deadline.js';
-import { kill } from '../quiet.js';
+import { candidatesFor, clientsOf, endHelper, isHelper, noteSuperblock } from '../client-states.js';
+import type { Client } from '../clients.js';
 import { look, type SeenMount, type Sight } from '../sight.js';
 import { CHANGED, refused, unknown } from '../step-ends.js';
+import { type Generation, unitName } from '../unit-names.js';
 import { notStarted } from './not-started.js';
 import type { Attempt } from './step.js';
 import { takeAway } from './take-away.js';
@@ -21,7 +30,7 @@ const ANSWER_RESERVE_MS = 100;
 /** Runs the helper of a leaf that is empty and quiet. */
 export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { way: 'helper' }>): Promise<StepEnd> {
   const { context, place, deadline, begin } = attempt;
-  const { machine, helpers } = context;
+  const { machine, helpers, clients } = context;
   const budgetMs = Math.floor(
     Math.min(place.settings.mountTimeoutMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)),
   );
@@ -31,17 +40,47 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
   if (helpers.count >= MAX_HELPERS) {
     return refused(place, 'resource-exhausted', 'Too many mount helpers are at work. Try again later.');
   }
+  const generation = freeGeneration(clients.of(place));
+  if (generation === null) {
+    const message =
+      'Too many earlier clients of this volume still serve somebody. End whoever uses them; ls shows them.';
+    return refused(place, 'resource-exhausted', message);
+  }
   const before = new Set(machine.table.below('/').map(({ mountId }) => mountId));
+  const { id } = clients.begin(place, {
+    generation,
+    begun: machine.uptime(),
+    budgetMs,
+    earlier: candidatesFor(context, place),
+    helper: null,
+    isOver: false,
+    superblock: null,
+    isDead: false,
+  });
   begin();
   const begun = machine.clock.now();
   context.reach('broker.mount.starting');
   helpers.count += 1;
-  context.unitsSeen.begin(place.mountUnit);
+  context.unitsSeen.begin(place.mountpoint);
   const running = machine.units
-    .start({ unit: place.mountUnit, program: way.program, args: way.args, budgetMs })
+    .start({
+      unit: unitName('mount', place.base, place.volume.leaf, generation),
+      program: way.program,
+      args: way.args,
+      budgetMs,
+      forked: (helper) => {
+        context.reach('broker.mount.forked');
+        clients.learn(place, id, { helper });
+      },
+    })
     .finally(() => {
       helpers.count -= 1;
     });
+  const learnEnd = ({ end }: HelperEnd): void => {
+    if (end !== 'late') clients.learn(place, id, { isOver: true });
+  };
+  // Where the start itself fails in a way that nobody foresaw, the helper counts as at work until its time is up.
+  running.then(learnEnd, () => undefined);
   const ended = await within(machine.clock, running, deadline.before(ANSWER_RESERVE_MS));
   context.reach('broker.mount.helper-ended');
   if (ended === LATE) {
@@ -49,11 +88,27 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
   }
   if (ended.end === 'not-started') return notStarted(place, ended);
   const seen = await firstSight(attempt, ended, begun + place.settings.mountTimeoutMs - machine.clock.now());
-  if (succeeded(ended) && seen.top?.recognised === true) {
-    context.reach('broker.mount.done');
-    return CHANGED;
+  if (seen.top?.recognised === true && (succeeded(ended) || !(await isDead(attempt, seen.top)))) {
+    return mounted(attempt, seen.top, id);
   }
-  return clearUp(attempt, ended, before);
+  return clearUp(attempt, ended, before, id);
+}
+
+/** The volume is where it belongs. Whether its helper is still at work does not matter any more: nobody ends it. */
+function mounted({ context, place }: Attempt, top: SeenMount, id: number): StepEnd {
+  noteSuperblock(context, place, top.entry.dev);
+  context.clients.learn(place, id, { isOver: true });
+  context.reach('broker.mount.done');
+  return CHANGED;
+}
+
+/** The first unit of the leaf that no client is in; null if there are too many. */
+function freeGeneration(known: readonly Client[]): Generation | null {
+  const taken = new Set(known.map(({ generation }) => generation));
+  for (let generation = 1; generation <= MAX_CLIENTS_PER_LEAF; generation += 1) {
+    if (!taken.has(generation)) return generation;
+  }
+  return null;
 }
 
 function succeeded(ended: HelperEnd): boolean {
@@ -73,26 +128,42 @@ async function firstSight({ context, place, deadline }: Attempt, ended: HelperEn
 }
 
 /**
- * The helper failed, or the volume is not where it belongs: end what is left of the helper, undo what it did instead, and
- * say what is true. A mount that a failed helper has made counts only if it lives without anything in the helper's unit:
- * systemd ends what a failed start leaves behind.
+ * The helper failed or takes too long, or the volume is not where it belongs: undo what it did instead, end what is left
+ * of it if it serves nothing, and say what is true.
  */
-async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<number>): Promise<StepEnd> {
-  const { context, place, deadline } = attempt;
+async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<number>, id: number): Promise<StepEnd> {
   const helperOutput = outputOf(attempt, ended);
-  if (!(await kill(context, place.mountUnit, deadline))) {
-    const message = 'The mount helper cannot be ended and may still act. It is worked off.';
-    return unknown(place, 'stuck', message, { helperOutput });
-  }
+  const first = await undoInstead(attempt, before, helperOutput);
+  const { context, place, deadline } = attempt;
+  const isEnded = (await endLeftOver(attempt, id)) && !(ended.end === 'late' && !ended.isKnown);
   // It may have mounted in its last moment.
   const { top } = await look(context, place, deadline);
   if (top?.recognised === true) {
-    if ((await isDead(attempt, top)) && (await takeAway(attempt, place.base, place.volume.leaf, top.entry))) {
-      return failure(attempt, ended, helperOutput);
-    }
-    context.reach('broker.mount.done');
-    return CHANGED;
+    if (!(await isDead(attempt, top))) return mounted(attempt, top, id);
+    if (!(await takeAway(attempt, place.base, place.volume.leaf, top.entry))) return mounted(attempt, top, id);
   }
+  if (!isEnded) {
+    const message = 'The mount helper cannot be ended and may still act. It is worked off.';
+    return unknown(place, 'stuck', message, { helperOutput });
+  }
+  return first ?? (await undoInstead(attempt, before, helperOutput)) ?? failure(attempt, ended, helperOutput);
+}
+
+/** Ends what is left of the helper; false if it may still act. */
+async function endLeftOver({ context, place, deadline }: Attempt, id: number): Promise<boolean> {
+  const states = await clientsOf(context, place, deadline);
+  const left = states?.find(({ client }) => client.id === id);
+  if (states !== null && (left === undefined || !isHelper(left))) return true;
+  return left !== undefined && (await endHelper(context, place, left, deadline)) === 'gone';
+}
+
+/** Takes away what the helper mounted instead of the volume at its leaf; null: nothing of that kind is there. */
+async function undoInstead(
+  attempt: Attempt,
+  before: ReadonlySet<number>,
+  helperOutput: string,
+): Promise<StepEnd | null> {
+  const { context, place, deadline } = attempt;
   const stray = await strayOf(attempt, before);
   if (stray !== null) {
     const message = 'The leaf was exchanged while the volume was mounted, and the mount landed elsewhere.';
@@ -100,7 +171,8 @@ async function clearUp(attempt: Attempt, ended: HelperEnd, before: ReadonlySet<n
       ? refused(place, 'permission-denied', `${message} It was undone. Find out who did this.`, { helperOutput })
       : unknown(place, 'permission-denied', `${message} It could not be undone. Unmount it by hand.`, { helperOutput });
   }
-  if (top === undefined) return failure(attempt, ended, helperOutput);
+  const { top } = await look(context, place, deadline);
+  if (top === undefined || top.recognised) return null;
   if (!(await isWrongVolume(attempt, before))) {
     const message = 'Another filesystem was mounted at the leaf meanwhile, and it is not touched. Unmount it.';
     return refused(place, 'foreign', message, { helperOutput });
@@ -121,7 +193,7 @@ function failure({ place }: Attempt, ended: HelperEnd, helperOutput: string): St
   switch (ended.end) {
     case 'not-started':
       return notStarted(place, ended);
-    case 'deadline':
+    case 'late':
       return refused(
         place,
         'deadline-exceeded',

@@ -4,10 +4,13 @@
 
 import type { MountWay } from '../../backends/backend.js';
 import { errorBody } from '../../core/errors.js';
-import { LOOK_LAST_MS } from '../../core/limits.js';
+import { ENDING_PATIENCE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import type { StepEnd } from '../../core/steps.js';
-import { LATE, within } from '../../core/deadline.js';
+import { type Deadline, LATE, within } from '../../core/deadline.js';
 import { inDoubt, requireEmptyLeaf, requireRecognised, requireSoundBase, requireSoundConfigFile } from '../policy.js';
+import { awaitClients, formerOf } from '../client-states.js';
+import type { Context } from '../context.js';
+import type { Place } from '../place.js';
 import { makeQuiet } from '../quiet.js';
 import { look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
@@ -25,10 +28,11 @@ export const mount: Executor = async (attempt) => {
   requireSoundBase(context, place);
   requireSoundConfigFile(context, place);
   requireRecognised(place, await look(context, place, deadline));
-  if ((await makeQuiet(context, place, deadline, 'end-all')) === 'acting') {
+  if ((await makeQuiet(context, place, deadline)) === 'acting') {
     return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');
   }
-  // What was killed may have mounted in its last moment, and the base may have changed while we waited.
+  await endingOver(context, place, deadline);
+  // What was ended may have mounted in its last moment, and the base may have changed while we waited.
   requireSoundBase(context, place);
   const now = await look(context, place, deadline);
   if (requireRecognised(place, now) !== null) return UNCHANGED;
@@ -36,6 +40,18 @@ export const mount: Executor = async (attempt) => {
   const way = place.mountWay();
   return way.way === 'bind' ? bind(attempt, way) : mountByHelper(attempt, way);
 };
+
+/**
+ * A client whose superblock is gone may still write back what was written through it. A new mount waits for its end, so
+ * that it shows what the old one has written; but not for ever. A client that serves somebody is no reason to wait.
+ */
+async function endingOver(context: Context, place: Place, deadline: Deadline): Promise<void> {
+  if (context.clients.of(place).length === 0) return;
+  const patience = Math.min(ENDING_PATIENCE_MS, deadline.remaining / 2);
+  await awaitClients(context, place, deadline, patience, (states) =>
+    formerOf(states).every(({ state }) => state !== 'ending'),
+  );
+}
 
 async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): Promise<StepEnd> {
   const { context, place, deadline, begin } = attempt;

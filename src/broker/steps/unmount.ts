@@ -2,12 +2,14 @@
 // by the configured helper in a unit. Neither an exit status nor a message decides what happened: the mount table does.
 
 import type { StepEnd } from '../../core/steps.js';
-import { BUSY_RETRIES, KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
+import { BUSY_RETRIES, CLIENT_END_MS, KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import { namesOf, redact } from '../../core/secrets.js';
 import { LATE, within } from '../../core/deadline.js';
+import type { HelperEnd } from '../../sys/ports.js';
 import type { Command } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
-import { empty, endDaemon, unitState } from '../quiet.js';
+import { awaitClients, endHelper, noteSuperblock } from '../client-states.js';
+import { empty, helpersOver } from '../quiet.js';
 import { look, type SeenMount, stillOnTop, stillThere } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
 import { notStarted } from './not-started.js';
@@ -31,25 +33,38 @@ export const unmount: Executor = async (attempt) => {
   const mount = requireRecognised(place, await look(context, place, deadline));
   if (mount === null) return UNCHANGED;
   if (deadline.before(ANSWER_RESERVE_MS) < LOOK_LAST_MS) return refused(place, 'deadline-exceeded', NO_TIME);
+  noteSuperblock(context, place, mount.entry.dev);
   begin();
   const command = place.unmountCommand();
   const end = command === null ? await byKernel(attempt, mount) : await byHelper(attempt, command, mount);
   if (end !== CHANGED) return end;
   context.reach('broker.unmount.done');
-  await endDaemon(context, place, mount.entry.dev, deadline);
+  await clientEnds(attempt);
   return CHANGED;
 };
 
-/** Ends a helper that is still at work; what it may do later must not come after our unmount. */
+/**
+ * A client ends by itself when the last that used it is gone, mostly at once, and is given a moment for it. It is not
+ * ended: it may write back, or serve a copy. A helper that hangs and serves nothing is.
+ */
+async function clientEnds({ context, place, deadline }: Attempt): Promise<void> {
+  if (context.clients.of(place).length === 0) return;
+  const patience = Math.min(CLIENT_END_MS, deadline.before(2 * KILL_GRACE_MS));
+  const states = await awaitClients(context, place, deadline, patience, (now) =>
+    now.every(({ superblock, unit }) => superblock !== 'gone' || unit === 'idle'),
+  );
+  for (const state of states ?? []) if (state.unit === 'starting') await endHelper(context, place, state, deadline);
+}
+
+/** A helper that is still at work is waited for: what it does later must not come after our unmount. */
 async function helperActing({ context, place, deadline }: Attempt): Promise<StepEnd | null> {
   if (context.prober.acts.acting(place.mountpoint)) {
     return refused(place, 'hung', 'An earlier step on this volume has not been answered yet. It is worked off.');
   }
-  const starting = (await unitState(context, place.mountUnit, deadline)) === 'starting';
-  const quiet =
-    (await empty(context, place.unmountUnit, deadline)) &&
-    (!starting || (await empty(context, place.mountUnit, deadline)));
-  if (quiet) return null;
+  if (place.identifiedBy !== null) return null;
+  const isQuiet =
+    (await empty(context, place.unmountUnit, deadline)) && (await helpersOver(context, place, deadline)) === 'quiet';
+  if (isQuiet) return null;
   return refused(place, 'stuck', 'An earlier operation on this volume may still act. It is worked off; try again.');
 }
 
@@ -103,7 +118,7 @@ async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): P
   if (budgetMs < 1) return refused(place, 'deadline-exceeded', NO_TIME);
   const running = machine.units.start({ unit: place.unmountUnit, ...command, budgetMs });
   const ended = await within(machine.clock, running, deadline.before(ANSWER_RESERVE_MS));
-  if (ended === LATE || (ended.end === 'deadline' && !ended.emptied)) {
+  if (ended === LATE || (ended.end === 'late' && !(await endUnmountHelper(attempt, ended)))) {
     return unknown(place, 'hung', 'The unmount helper was not ended in time and may still act. It is worked off.');
   }
   if (!stillThere(context, place, mount)) return CHANGED;
@@ -111,10 +126,18 @@ async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): P
   const looking = machine.processes.holding(mount.entry.dev, place.mountpoint, prober.pids);
   const holders = await within(machine.clock, looking, deadline.before(ANSWER_RESERVE_MS));
   if (holders !== LATE && holders.length > 0) return busy(attempt);
-  if (ended.end === 'deadline') {
+  if (ended.end === 'late') {
     return refused(place, 'hung', 'The unmount helper did not end within its time and was ended. Try again.');
   }
   return refused(place, 'helper-failed', 'The unmount helper ended and the volume is still mounted. Try again.', {
     helperOutput: redact(ended.output, [...namesOf(place.volume), place.mountpoint]),
   });
+}
+
+/** True when it is certain that nothing of the helper acts any more. */
+async function endUnmountHelper(
+  { context, place, deadline }: Attempt,
+  { isKnown }: Extract<HelperEnd, { readonly end: 'late' }>,
+): Promise<boolean> {
+  return (await empty(context, place.unmountUnit, deadline)) && isKnown;
 }

@@ -72,7 +72,7 @@ export const listReply = z.object({
         url: z.string().nullable().meta({ description: 'Null when a foreign mount cannot be named.' }),
         backend: z.string(),
         mountpoint,
-        state: z.enum(['mounting', 'mounted', 'releasing', 'stuck', 'foreign', 'vanished']),
+        state: z.enum(['mounting', 'mounted', 'releasing', 'ending', 'stuck', 'foreign', 'vanished']),
         verdict: verdict.nullable(),
         verdictAge: z.number().nullable().meta({ description: 'Seconds since that verdict.' }),
         attachments: z
@@ -91,6 +91,13 @@ export const listReply = z.object({
           )
           .readonly(),
         hold: z.literal('inherited').nullable(),
+        former: z
+          .array(z.object({ state: z.enum(['releasing', 'ending']) }))
+          .readonly()
+          .meta({
+            description:
+              'Clients of earlier mounts of this volume. releasing: somebody may still use what it serves. ending: nobody does, and it has not ended yet.',
+          }),
         needsRestart: z.array(holder).readonly(),
         operation: z
           .object({ kind: z.string(), step: z.string().nullable(), stuck: z.boolean() })

@@ -169,6 +169,35 @@ export function factsOf(handle: Handle): Facts {
   };
 }
 
+/** Which inode a handle is on, whatever name it has now (statx(2)). */
+export interface Inode {
+  /** `major:minor` of its superblock. */
+  readonly dev: string;
+  readonly inode: bigint;
+  /** Seconds and nanoseconds of its last change of status. */
+  readonly changed: string;
+}
+
+/** The inode of an open handle, as far as it is cached: no server is asked. */
+export function inodeOf(handle: Handle): Inode {
+  return inodeIn(statxOf(handle, STATX_BASIC_STATS));
+}
+
+/** {@link inodeOf} on a pool thread, for a handle on a filesystem that may ask its server whatever it is told. */
+export async function inodeThroughServer(handle: Handle): Promise<Inode> {
+  const into = Buffer.alloc(256);
+  await statxAsync(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, into);
+  return inodeIn(into);
+}
+
+function inodeIn(statx: Buffer): Inode {
+  return {
+    dev: `${statx.readUInt32LE(136)}:${statx.readUInt32LE(140)}`,
+    inode: statx.readBigUInt64LE(32),
+    changed: `${statx.readBigInt64LE(96)}.${statx.readUInt32LE(104)}`,
+  };
+}
+
 const mkdirat = foreign('mkdirat', [INT, TEXT, UINT]);
 /** mkdir of a name in a directory: mkdirat(2). The process's umask applies. */
 export function makeDirectoryAt(directory: Handle, name: string, mode: number): void {

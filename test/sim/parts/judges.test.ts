@@ -78,7 +78,7 @@ function end(call: Call, how: CallEnd): void {
 const connected: CallEnd = { how: 'reply', reply: { attachment: 'a', verdict: 'healthy' } as ConnectReply };
 const told = (outcome: DisconnectReply['outcome'], mounted: boolean, usedBy: string[] = []): CallEnd => ({
   how: 'reply',
-  reply: { outcome, mounted, leaf: volume.leaf, usedBy, holders: [] },
+  reply: { outcome, mounted, ending: false, leaf: volume.leaf, usedBy, holders: [] },
 });
 const refused: CallEnd = { how: 'error', code: 'unhealthy', message: '' };
 

@@ -12,7 +12,7 @@ const FAILURES: readonly (readonly [string, HelperEnd, string])[] = [
   ['ends with status 4', exited(4), 'helper-failed'],
   ['ends with status 32', exited(32, 'mount.quobyte: failed'), 'helper-failed'],
   ['dies by a signal', { end: 'signalled', signal: 'SIGSEGV', output: '' }, 'helper-failed'],
-  ['is out of time', { end: 'deadline', emptied: true, output: '' }, 'deadline-exceeded'],
+  ['is out of time', { end: 'late', isKnown: true, output: '' }, 'deadline-exceeded'],
   ['is missing', { end: 'not-started', why: 'missing', detail: 'There is no such file.' }, 'helper-untrusted'],
   ['is not executable', { end: 'not-started', why: 'not-executable', detail: 'chmod it.' }, 'helper-untrusted'],
   ['is not trusted', { end: 'not-started', why: 'untrusted', detail: 'chown it.' }, 'helper-untrusted'],
@@ -106,12 +106,12 @@ describe('an unmount helper that leaves an idle mount', () => {
     ],
     [
       'was out of time, and is over',
-      { end: 'deadline', emptied: true, output: '' },
+      { end: 'late', isKnown: true, output: '' },
       { end: 'refused', error: { code: 'hung' } },
     ],
     [
       'was out of time, and may still act',
-      { end: 'deadline', emptied: false, output: '' },
+      { end: 'late', isKnown: false, output: '' },
       { end: 'unknown', error: { code: 'hung' } },
     ],
   ])('because it %s says so', async (_, end, expected) => {

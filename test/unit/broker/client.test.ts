@@ -108,13 +108,22 @@ describe('a reading', () => {
 
   it('of an inventory is put together from its parts', () =>
     withClient(async (script, client) => {
-      const leaf = 'c94ed34ada0acf45c1213beb1fc52ce6';
+      const item = {
+        leaf: 'c94ed34ada0acf45c1213beb1fc52ce6',
+        mountpoint: '/srv/base/c94ed34ada0acf45c1213beb1fc52ce6',
+        directory: 'empty',
+        mounts: [],
+        isDeep: false,
+        unit: 'idle',
+        former: [{ state: 'ending' }],
+        backend: 'quobyte',
+      };
       script.onRequest = ({ id }, end) => {
-        end.send(encodeFrame({ id, part: { items: [], units: [leaf] } }));
-        end.send(encodeFrame({ id, part: { items: [], units: [leaf] } }));
+        end.send(encodeFrame({ id, part: { items: [item] } }));
+        end.send(encodeFrame({ id, part: { items: [item] } }));
         end.send(encodeFrame({ id, ok: { bootId: 'b' } }));
       };
-      expect(await client.inventory(1000)).toEqual({ bootId: 'b', items: [], units: [leaf, leaf] });
+      expect(await client.inventory(1000)).toEqual({ bootId: 'b', items: [item, item] });
     }));
 });
 
@@ -125,7 +134,7 @@ describe('a broker that speaks otherwise loses its connection', () => {
     ['a reply to nobody', (id) => ({ id: id + 1000, ok: 1 })],
     ['an unknown code', (id) => ({ id, error: { code: 'oops', message: '', retryable: false } })],
     ['neither result nor error', (id) => ({ id })],
-    ['parts where none belong', (id) => ({ id, part: { items: [], units: [] } })],
+    ['parts where none belong', (id) => ({ id, part: { items: [] } })],
   ];
   it.each(replies)('%s', async (name, reply) => {
     await withClient(async (script, client) => {

@@ -216,7 +216,38 @@ export class FakeMachine implements Machine {
       return child;
     },
   };
-  readonly processes: Machine['processes'] = { holding: () => Promise.resolve([]) };
+  readonly processes: Machine['processes'] = {
+    runs: ({ pid }) => this.running.has(pid),
+    holding: () => Promise.resolve([]),
+  };
+  /** Processes that run, besides probe children. */
+  readonly running = new Set<number>();
+  /** Superblocks that live on although no table of ours shows them. */
+  readonly hidden = new Set<string>();
+  /** Grows when a number is given to another superblock. */
+  readonly entries = new Map<string, string>();
+  readonly superblocks: Machine['superblocks'] = {
+    at: (dev) => {
+      const isThere = this.hidden.has(dev) || this.mountsNow.some((one) => one.dev === dev && isFuse(one));
+      return isThere ? { dev, record: 'record', entry: this.entries.get(dev) ?? dev } : 'none';
+    },
+    others: (devs) =>
+      [...this.hidden]
+        .filter((dev) => !devs.has(dev))
+        .map((dev) => ({ dev, record: 'record', entry: this.entries.get(dev) ?? dev })),
+  };
+  readonly written = new Map<string, string>();
+  /** What writing a note throws, if it does. */
+  noRoom: Error | null = null;
+  readonly notes: Machine['notes'] = {
+    all: () => new Map(this.written),
+    write: (name, text) => {
+      if (this.noRoom !== null) throw this.noRoom;
+      this.written.set(name, text);
+    },
+    remove: (name) => void this.written.delete(name),
+  };
+  readonly uptime = (): number => performance.now();
 
   #answered(job: ProbeJob): ProbeAnswer {
     switch (job.kind) {
@@ -240,6 +271,10 @@ export class FakeMachine implements Machine {
     this.mountsNow = this.mountsNow.filter((one) => one !== top);
     return { kind: 'unmount', errno: null };
   }
+}
+
+function isFuse({ fsType }: MountEntry): boolean {
+  return fsType.startsWith('fuse');
 }
 
 export function soundChain(path: string): readonly DirectoryFacts[] {

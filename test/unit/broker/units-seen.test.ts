@@ -4,48 +4,54 @@ import { Deadline } from '../../../src/core/deadline.js';
 import { UnitsSeen } from '../../../src/broker/units-seen.js';
 import { step } from '../../../src/broker/handlers/step.js';
 import type { UnitState } from '../../../src/core/observation.js';
-import { bench, type Bench, entry, MOUNTPOINT, URL } from './fake-machine.js';
+import type { Leaf } from '../../../src/core/volume.js';
+import { BASE, bench, type Bench, entry, LEAF, MOUNTPOINT, URL } from './fake-machine.js';
 
-const UNIT = 'fairlead-mount-x';
+const LEAF_AT = '/srv/base/x';
 
 describe('what is remembered of a unit', () => {
   it('holds for the mount that it was seen with, and for no other', () => {
     const seen = new UnitsSeen();
     const mount = entry();
-    expect(seen.recall(UNIT, mount)).toBeNull();
-    seen.learn(UNIT, mount, 'serving', seen.moment);
-    expect(seen.recall(UNIT, mount)).toBe('serving');
-    expect(seen.recall('fairlead-mount-y', mount)).toBeNull();
-    expect(seen.recall(UNIT, undefined)).toBeNull();
-    expect(seen.recall(UNIT, { ...mount, mountId: mount.mountId + 1 })).toBeNull();
-    expect(seen.recall(UNIT, { ...mount, dev: '0:1' })).toBeNull();
+    expect(seen.recall(LEAF_AT, mount)).toBeNull();
+    seen.learn(LEAF_AT, mount, 'serving', seen.moment);
+    expect(seen.recall(LEAF_AT, mount)).toBe('serving');
+    expect(seen.recall('/srv/base/y', mount)).toBeNull();
+    expect(seen.recall(LEAF_AT, undefined)).toBeNull();
+    expect(seen.recall(LEAF_AT, { ...mount, mountId: mount.mountId + 1 })).toBeNull();
+    expect(seen.recall(LEAF_AT, { ...mount, dev: '0:1' })).toBeNull();
   });
 
   it('is never that a helper is at work', () => {
     const seen = new UnitsSeen();
     const mount = entry();
-    seen.learn(UNIT, mount, 'serving', seen.moment);
-    seen.learn(UNIT, mount, 'starting', seen.moment);
-    expect(seen.recall(UNIT, mount)).toBeNull();
+    seen.learn(LEAF_AT, mount, 'serving', seen.moment);
+    seen.learn(LEAF_AT, mount, 'starting', seen.moment);
+    expect(seen.recall(LEAF_AT, mount)).toBeNull();
   });
 
   it('ends when a helper is started, also for a look that began before', () => {
     const seen = new UnitsSeen();
     const mount = entry();
-    seen.learn(UNIT, mount, 'idle', seen.moment);
+    seen.learn(LEAF_AT, mount, 'idle', seen.moment);
     const { moment } = seen;
-    seen.begin(UNIT);
-    expect(seen.recall(UNIT, mount)).toBeNull();
-    seen.learn(UNIT, mount, 'idle', moment);
-    expect(seen.recall(UNIT, mount)).toBeNull();
+    seen.begin(LEAF_AT);
+    expect(seen.recall(LEAF_AT, mount)).toBeNull();
+    seen.learn(LEAF_AT, mount, 'idle', moment);
+    expect(seen.recall(LEAF_AT, mount)).toBeNull();
   });
 });
+
+const HELPER = { pid: 4711, began: '1' };
+const SITE = { base: BASE, volume: { leaf: LEAF as Leaf } };
 
 describe('looks at a mounted volume', () => {
   /** A world that counts how often units are asked. */
   function counting(state: UnitState): { readonly world: Bench; asked: number; look(): Promise<UnitState> } {
     const world = bench();
     world.machine.mountsNow = [entry()];
+    world.machine.running.add(HELPER.pid);
+    world.context.clients.find(SITE, { generation: 1, earlier: [], helper: HELPER, isOver: false, budgetMs: 60_000 });
     const counted = {
       world,
       asked: 0,

@@ -142,6 +142,7 @@ describe('for people', () => {
         { id: 'y', consumer: 'vm:b', disk: 'e', readOnly: false, since: 'now', orphan: 'no-domain' },
       ],
       hold: 'inherited',
+      former: [{ state: 'releasing' }],
       needsRestart: [{ pid: 7, command: 'qemu', by: 'descriptor' }],
       operation: null,
     };

@@ -30,7 +30,9 @@ function seen(mounts: readonly ObservedMount[], judgement?: Judgement, directory
     mountpoint: '/mnt/x',
     directory: mounts.length > 0 ? 'mounted' : directory,
     mounts,
+    isDeep: false,
     unit: 'idle',
+    former: [],
     ...(judgement === undefined ? {} : { judgement }),
   };
 }
@@ -143,7 +145,7 @@ describe('the refusal that a verdict means', () => {
 describe('a release', () => {
   const stepsOf = (observation: Observation): unknown => {
     const plan = planRelease(observation);
-    return plan.kind === 'covered' ? 'covered' : [plan.kind, ...plan.steps.map(({ kind }) => kind)];
+    return 'steps' in plan ? [plan.kind, ...plan.steps.map(({ kind }) => kind)] : plan.kind;
   };
 
   it('unmounts the right volume and removes its leaf', () => {
@@ -153,6 +155,17 @@ describe('a release', () => {
   it('takes one mount of a stack at a time and leaves the leaf of what lies below', () => {
     expect(stepsOf(seen([foreign, ours]))).toEqual(['unmount', 'unmount']);
     expect(stepsOf(seen([ours, ours]))).toEqual(['unmount', 'unmount']);
+  });
+
+  it('calls nothing gone that it has not seen: what lies below too many mounts may be ours', () => {
+    expect(stepsOf({ ...seen([foreign]), isDeep: true })).toBe('covered');
+    expect(stepsOf({ ...seen([foreign, ours]), isDeep: true })).toEqual(['unmount', 'unmount']);
+  });
+
+  it('waits while a client still serves somebody elsewhere, and not for one that only ends', () => {
+    expect(stepsOf({ ...seen([]), former: [{ state: 'ending' }, { state: 'serving' }] })).toBe('serving');
+    expect(stepsOf({ ...seen([]), former: [{ state: 'ending' }] })).toEqual(['gone', 'remove-leaf']);
+    expect(stepsOf({ ...seen([ours]), former: [{ state: 'serving' }] })).toEqual(['unmount', 'unmount', 'remove-leaf']);
   });
 
   it('touches nothing of a stranger', () => {

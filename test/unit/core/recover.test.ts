@@ -52,7 +52,9 @@ function seen(mounts: readonly ObservedMount[], directory: LeafState, judgement?
     mountpoint: '/mnt/x',
     directory: mounts.length > 0 ? 'mounted' : directory,
     mounts,
+    isDeep: false,
     unit: 'idle',
+    former: [],
     ...(judged ? { judgement } : {}),
   };
 }

@@ -52,7 +52,7 @@ const engine: Engine = {
   },
   disconnect: (request, context) => {
     calls.push({ name: 'disconnect', request, context });
-    return Promise.resolve({ outcome: 'released', mounted: false, leaf: LEAF, usedBy: [], holders: [] });
+    return Promise.resolve({ outcome: 'released', mounted: false, ending: false, leaf: LEAF, usedBy: [], holders: [] });
   },
   validate: (request, context) => {
     calls.push({ name: 'validate', request, context });

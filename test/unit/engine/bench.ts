@@ -5,7 +5,14 @@ import type { Broker, DiskFacts, Inventory } from '../../../src/core/broker-api.
 import { errorBody, FairleadError, type ErrorCode } from '../../../src/core/errors.js';
 import type { AgentPoint } from '../../../src/core/journal.js';
 import type { Consumer, DiskName } from '../../../src/core/names.js';
-import type { Holder, InventoryItem, LeafState, Observation, ObservedMount } from '../../../src/core/observation.js';
+import type {
+  FormerClient,
+  Holder,
+  InventoryItem,
+  LeafState,
+  Observation,
+  ObservedMount,
+} from '../../../src/core/observation.js';
 import type {
   Change,
   Ledger,
@@ -50,6 +57,7 @@ export function mountOf(different: Partial<ObservedMount> = {}): ObservedMount {
 export interface Place {
   directory: LeafState;
   mounts: ObservedMount[];
+  former: FormerClient[];
   judgement: Judgement;
   busy: boolean;
   holders: Holder[];
@@ -122,7 +130,15 @@ export class Bench {
   at(volume: Volume): Place {
     let place = this.places.get(volume.leaf);
     if (place === undefined) {
-      place = { directory: 'absent', mounts: [], judgement: HEALTHY, busy: false, holders: [], disk: 'regular' };
+      place = {
+        directory: 'absent',
+        mounts: [],
+        former: [],
+        judgement: HEALTHY,
+        busy: false,
+        holders: [],
+        disk: 'regular',
+      };
       this.places.set(volume.leaf, place);
     }
     return place;
@@ -308,7 +324,9 @@ export class Bench {
       mountpoint: mountpointOf(volume),
       directory: mounts.length > 0 ? 'mounted' : (place?.directory ?? 'absent'),
       mounts,
+      isDeep: false,
       unit: 'idle',
+      former: [...(place?.former ?? [])],
       ...(probe !== null && place !== undefined && mounts.at(-1)?.recognised === true
         ? { judgement: place.judgement, ...(disk === null ? {} : { disk: { state: place.disk, size: 0 } }) }
         : {}),
@@ -362,7 +380,7 @@ export class Bench {
         const proven = known !== undefined && seen.mounts.at(-1)?.recognised === true;
         return { ...seen, backend: 'quobyte', ...(proven ? { url: known.url } : {}) };
       });
-    return { bootId: this.bootId, items: [...items, ...this.strangers], units: [] };
+    return { bootId: this.bootId, items: [...items, ...this.strangers] };
   }
 }
 

@@ -30,7 +30,9 @@ const item = (different: Partial<InventoryItem>): InventoryItem => ({
   mountpoint: '/mnt/elsewhere',
   directory: 'mounted',
   mounts: [mountOf()],
+  isDeep: false,
   unit: 'idle',
+  former: [],
   backend: 'quobyte',
   ...different,
 });

@@ -247,8 +247,8 @@ export class Bench {
     this.attachments.set(volume.leaf, rest);
     const { leaf } = volume;
     return present === undefined
-      ? { outcome: 'not-connected', mounted: false, leaf, usedBy: [], holders: [] }
-      : { outcome: 'released', mounted: false, leaf, usedBy: [], holders: [] };
+      ? { outcome: 'not-connected', mounted: false, ending: false, leaf, usedBy: [], holders: [] }
+      : { outcome: 'released', mounted: false, ending: false, leaf, usedBy: [], holders: [] };
   }
 
   #find({ leaf }: Volume, consumer: Consumer, disk: DiskName | null): Attachment | undefined {

@@ -1,0 +1,227 @@
+// What is true of a leaf's clients now, and what may be done to them. A client that serves is never ended by us: the only
+// proof that nothing is served any more is the kernel's, that the superblock is gone. Wherever that is not certain the
+// client stays. A client whose superblock is gone ends by itself, in its own time. What may be ended is a helper, or what
+// it left behind, of which no superblock can be.
+
+import { FairleadError } from '../core/errors.js';
+import type { MountEntry } from '../core/mountinfo.js';
+import type { FormerClient, UnitState } from '../core/observation.js';
+import { KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS } from '../core/limits.js';
+import { type Deadline, LATE, until, within } from '../core/deadline.js';
+import { BACKEND_NAMES, type Volume } from '../core/volume.js';
+import type { Superblock } from '../sys/ports.js';
+import type { Client } from './clients.js';
+import type { Context } from './context.js';
+import type { Place } from './place.js';
+import { unitName, unitPrefix } from './unit-names.js';
+
+/** A leaf, as far as its clients are concerned. */
+export type ClientSite = Pick<Place, 'base' | 'mountpoint' | 'recognises' | 'resembles' | 'identifiedBy'> & {
+  readonly volume: Pick<Volume, 'leaf'>;
+};
+
+/** One client, as it is now. */
+export interface ClientState {
+  readonly client: Client;
+  /** Its mount is in the stack at the leaf. */
+  readonly isHere: boolean;
+  /** `unknown`: nobody can tell, so it counts as there. */
+  readonly superblock: 'exists' | 'gone' | 'unknown';
+  readonly unit: UnitState;
+}
+
+/**
+ * Takes in the units that an earlier process left without a note, or with one that was lost. Done once, before anything is
+ * said or done about clients. Throws `deadline-exceeded`, and what {@link Units.list} throws; then it is done again.
+ */
+export async function adoptUnits(context: Context, deadline: Deadline): Promise<void> {
+  const { machine, settings, clients, unitsKnown } = context;
+  if (unitsKnown.done) return;
+  for (const name of BACKEND_NAMES) {
+    const base = settings.backends[name].mountBase;
+    const listing = machine.units.list(unitPrefix('mount', base));
+    const units = await within(machine.clock, listing, deadline.remaining);
+    if (units === LATE) throw new FairleadError('deadline-exceeded', 'The units were not listed in time. Try again.');
+    clients.adopt(base, units);
+  }
+  unitsKnown.done = true;
+}
+
+/** The clients of a leaf; null if those who keep the units did not answer in time. What is no more is forgotten. */
+export async function clientsOf(
+  context: Context,
+  place: ClientSite,
+  deadline: Deadline,
+): Promise<readonly ClientState[] | null> {
+  const states: ClientState[] = [];
+  for (const client of context.clients.of(place)) {
+    const state = await stateOf(context, place, client, deadline);
+    if (state === null) return null;
+    if (isNoMore(context, state)) context.clients.drop(place, client.id);
+    else states.push(state);
+  }
+  return states;
+}
+
+/** The clients whose mounts are not at the leaf any more. One whose helper may still mount is not among them. */
+export function formerOf(states: readonly ClientState[]): FormerClient[] {
+  return states.flatMap(({ isHere, superblock, unit }): FormerClient[] => {
+    if (isHere || (unit === 'starting' && superblock === 'gone')) return [];
+    if (superblock !== 'gone') return [{ state: 'serving' }];
+    return unit === 'idle' ? [] : [{ state: 'ending' }];
+  });
+}
+
+/** The state of the leaf's unit, all of its clients taken together. */
+export function unitOf(states: readonly ClientState[]): UnitState {
+  if (states.some(({ unit }) => unit === 'starting')) return 'starting';
+  return states.some(({ isHere, unit }) => isHere && unit === 'serving') ? 'serving' : 'idle';
+}
+
+async function stateOf(
+  context: Context,
+  place: ClientSite,
+  client: Client,
+  deadline: Deadline,
+): Promise<ClientState | null> {
+  const superblock = superblockOf(context, place, client);
+  const entries = context.machine.table.at(place.mountpoint);
+  const isHere = superblock !== 'gone' && entries.some(({ dev }) => dev === client.superblock?.dev);
+  const unit = await unitStateOf(context, place, client, isHere, deadline);
+  if (unit === null) return null;
+  // Its helper has ended, nothing is left of it, and nobody has ever seen a mount of it.
+  const neverWas = client.superblock === null && unit === 'idle';
+  return { client, isHere, superblock: neverWas ? 'gone' : superblock, unit };
+}
+
+/** Nothing of it is left, and nothing can come of it any more. */
+function isNoMore({ machine }: Context, { client, superblock, unit }: ClientState): boolean {
+  return superblock === 'gone' && unit === 'idle' && isOver(machine, client);
+}
+
+function isOver(machine: Context['machine'], client: Client): boolean {
+  if (client.isOver || machine.uptime() > client.begun + client.budgetMs) return true;
+  return client.helper !== null && !machine.processes.runs(client.helper);
+}
+
+async function unitStateOf(
+  context: Context,
+  place: ClientSite,
+  client: Client,
+  isHere: boolean,
+  deadline: Deadline,
+): Promise<UnitState | null> {
+  if (client.generation === null) return 'idle';
+  const { machine } = context;
+  const unit = unitName('mount', place.base, place.volume.leaf, client.generation);
+  const seen = await within(machine.clock, machine.units.state(unit), deadline.remaining);
+  if (seen === LATE) return null;
+  if (seen === 'idle' || seen === 'serving') return seen;
+  if (client.isOver) return 'serving';
+  if (seen === 'starting') return seen;
+  if (client.helper !== null) return machine.processes.runs(client.helper) ? 'starting' : 'serving';
+  // The broker that started it died before it had learnt which process that was.
+  return isHere || isOver(machine, client) ? 'serving' : 'starting';
+}
+
+/** Whether the superblock that the client serves is there, by the kernel's own record. */
+function superblockOf(context: Context, place: ClientSite, client: Client): 'exists' | 'gone' | 'unknown' {
+  if (client.isDead) return 'gone';
+  if (client.superblock !== null)
+    return compare(client.superblock, context.machine.superblocks.at(client.superblock.dev));
+  const candidates = candidatesFor(context, place);
+  if (candidates === null || client.earlier === null) return 'unknown';
+  const { earlier } = client;
+  return candidates.every((one) => earlier.some((other) => isSame(one, other))) ? 'gone' : 'unknown';
+}
+
+function compare(known: Superblock, now: Superblock | 'none' | 'unknown'): 'exists' | 'gone' | 'unknown' {
+  if (now === 'none') return 'gone';
+  if (now === 'unknown') return 'unknown';
+  if (isSame(known, now)) return 'exists';
+  // The record itself began anew: whose number it is now cannot be told.
+  return known.record === now.record ? 'gone' : 'unknown';
+}
+
+function isSame(one: Superblock, other: Superblock): boolean {
+  return one.dev === other.dev && one.record === other.record && one.entry === other.entry;
+}
+
+/**
+ * Superblocks that a helper of this leaf may have made: those that our mount table does not show at all, those that it
+ * shows as this volume anywhere, and any of this kind of filesystem at the leaf. Null: the kernel's record cannot be read.
+ */
+export function candidatesFor({ machine }: Context, place: ClientSite): readonly Superblock[] | null {
+  const mounts = machine.table.below('/');
+  const hidden = machine.superblocks.others(new Set(mounts.map(({ dev }) => dev)));
+  if (hidden === null) return null;
+  const isCandidate = (entry: MountEntry): boolean =>
+    place.recognises(entry, null) || (entry.mountPoint === place.mountpoint && place.resembles(entry));
+  const shown = mounts.filter(isCandidate).map(({ dev }) => machine.superblocks.at(dev));
+  return [...hidden, ...shown.filter((seen) => typeof seen !== 'string')];
+}
+
+/** Takes down whose superblock it is that is mounted at the leaf, so that it is known once its mount is not there any more. */
+export function noteSuperblock({ machine, clients }: Context, place: ClientSite, dev: string): void {
+  if (place.identifiedBy !== null) return;
+  const seen = machine.superblocks.at(dev);
+  if (typeof seen === 'string') return;
+  const known = clients.of(place);
+  if (known.some(({ superblock }) => superblock !== null && isSame(superblock, seen))) return;
+  const owner =
+    known.find(({ superblock }) => superblock?.dev === dev && superblock.record !== seen.record) ??
+    known.findLast(
+      ({ superblock, earlier }) => superblock === null && !(earlier ?? []).some((one) => isSame(one, seen)),
+    );
+  if (owner === undefined) clients.find(place, { superblock: seen });
+  else clients.learn(place, owner.id, { superblock: seen });
+}
+
+/** Takes down that what was mounted at the leaf is proven dead. */
+export function noteDeath({ clients }: Context, place: ClientSite, dev: string): void {
+  for (const { id, superblock } of clients.of(place)) {
+    if (superblock?.dev === dev) clients.learn(place, id, { isDead: true });
+  }
+}
+
+/**
+ * Ends a helper, or what it left behind, if no superblock can be of it. `held`: that is not certain, so it stays.
+ * `alive`: it could not be ended in time.
+ */
+export async function endHelper(
+  context: Context,
+  place: ClientSite,
+  { client, superblock }: ClientState,
+  deadline: Deadline,
+): Promise<'gone' | 'held' | 'alive'> {
+  const { machine, clients } = context;
+  if (client.generation === null || superblock !== 'gone' || superblockOf(context, place, client) !== 'gone') {
+    return 'held';
+  }
+  const unit = unitName('mount', place.base, place.volume.leaf, client.generation);
+  const killing = machine.units.kill(unit, deadline.atMost(KILL_GRACE_MS));
+  if ((await within(machine.clock, killing, deadline.remaining)) !== 'gone') return 'alive';
+  clients.learn(place, client.id, { isOver: true });
+  return 'gone';
+}
+
+/** Whether this is a helper at work, or something that a helper left behind and that never had a mount. */
+export function isHelper({ client, unit, superblock }: ClientState): boolean {
+  return unit === 'starting' || (unit !== 'idle' && client.superblock === null && superblock === 'gone');
+}
+
+/** Waits until `isDone` of the leaf's clients, at most `ms`; answers how they were last seen. */
+export async function awaitClients(
+  context: Context,
+  place: ClientSite,
+  deadline: Deadline,
+  ms: number,
+  isDone: (states: readonly ClientState[]) => boolean,
+): Promise<readonly ClientState[] | null> {
+  let last: readonly ClientState[] | null = null;
+  await until(context.machine.clock, ms, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, async () => {
+    last = await clientsOf(context, place, deadline);
+    return last === null || !isDone(last) ? null : true;
+  });
+  return last;
+}

@@ -1,0 +1,64 @@
+// The kernel's own record of FUSE superblocks: one directory a connection in fusectl, named by the minor number of its
+// superblock (Documentation/filesystems/fuse/fuse.rst, "Control filesystem"). It is there from mount(2) until the last
+// user of the superblock has gone, wherever that is: copies in other namespaces, open files after a lazy unmount,
+// descriptors on their way through a socket. Nothing here asks a filesystem server.
+
+import { readdirSync } from 'node:fs';
+import { errnoOf } from './libc/errors.js';
+import { type Handle, inodeOf, openAt } from './libc/files.js';
+import { kernelFilesystem } from './libc/mounts.js';
+import type { Superblock, Superblocks } from './ports.js';
+
+/** A superblock without a device of its own has major number 0 (set_anon_super(), fs/super.c). */
+const ANONYMOUS = /^0:([0-9]{1,10})$/;
+
+/** The record of this machine. */
+export class KernelSuperblocks implements Superblocks {
+  /** Kept open: with its last mount the record would end, and what is made then has other entries. */
+  readonly #record: Handle | null;
+
+  constructor() {
+    this.#record = openRecord();
+  }
+
+  at(dev: string): Superblock | 'none' | 'unknown' {
+    if (this.#record === null) return 'unknown';
+    const name = ANONYMOUS.exec(dev)?.[1];
+    if (name === undefined) return 'none';
+    try {
+      using entry = openAt(this.#record, name, 'directory', 'beneath');
+      return { dev, record: identify(this.#record), entry: identify(entry) };
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return 'none';
+      throw error;
+    }
+  }
+
+  others(devs: ReadonlySet<string>): readonly Superblock[] | null {
+    if (this.#record === null) return null;
+    using names = openAt(this.#record, '.', 'names', 'beneath');
+    return readdirSync(names.path)
+      .map((name) => `0:${name}`)
+      .filter((dev) => !devs.has(dev))
+      .flatMap((dev) => {
+        const seen = this.at(dev);
+        return typeof seen === 'string' ? [] : [seen];
+      });
+  }
+}
+
+/** Null where the kernel has no FUSE, or does not let us (a user namespace). */
+function openRecord(): Handle | null {
+  try {
+    return kernelFilesystem('fusectl');
+  } catch (error) {
+    if (errnoOf(error) === null) throw error;
+    return null;
+  }
+}
+
+/** Number and time of making: an entry's inode is never changed afterwards. */
+function identify(handle: Handle): string {
+  const { dev, inode, changed } = inodeOf(handle);
+  return `${dev}/${inode}/${changed}`;
+}
