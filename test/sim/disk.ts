@@ -22,10 +22,14 @@ interface Commit {
 /** The disk: outlives every life of the agent. */
 export class StateDisk {
   full = false;
+  /** It takes nothing at all any more, and a ledger that has seen this is broken: its agent ends. */
+  isReadOnly = false;
   /** Milliseconds that a write takes at most; raised by a stall. */
   slowness = 3;
   store: Store;
   readonly #newStore: () => Store;
+  /** Called when a commit was refused as by a disk that is broken. */
+  onBroken: () => void = () => undefined;
   /** Commits that were acknowledged. */
   acknowledged = 0;
   readonly #scheduler: Scheduler;
@@ -43,7 +47,8 @@ export class StateDisk {
   /** The agent died: some of what was on its way reached the disk, in order; nobody is told. */
   abandon(): void {
     const reached = this.#chance.int(0, this.#queue.length);
-    for (const { changes } of this.#queue.slice(0, reached)) if (!this.full) this.store.apply(changes);
+    for (const { changes } of this.#queue.slice(0, reached))
+      if (!this.full && !this.isReadOnly) this.store.apply(changes);
     if (this.#queue.length > 0) this.#scheduler.note(`disk: ${reached} of ${this.#queue.length} open commits survive`);
     this.#queue = [];
     this.#writing = false;
@@ -68,15 +73,22 @@ export class StateDisk {
     };
   }
 
+  #refusal(): FairleadError | null {
+    if (this.isReadOnly) {
+      return new FairleadError('unavailable', 'The ledger can no longer be written to.', { field: 'state_dir' });
+    }
+    if (!this.full) return null;
+    const message = 'The state disk is full. Make room on it, then try again.';
+    return new FairleadError('resource-exhausted', message, { field: 'state_dir' });
+  }
+
   /** Takes everything that waits in one group, as the real ledger does. */
   #write(life: Life): void {
     if (this.#writing) return;
     this.#writing = true;
     this.#scheduler.after(life, this.#chance.int(0, this.slowness), 'disk: group begins', () => {
       const count = this.#queue.length;
-      const refusal = this.full
-        ? new FairleadError('resource-exhausted', 'The state disk is full. Make room on it, then try again.')
-        : null;
+      const refusal = this.#refusal();
       this.#scheduler.after(life, this.#chance.int(0, this.slowness), `disk: commit of ${count}`, () => {
         const members = this.#queue.splice(0, count);
         this.#writing = false;
@@ -85,6 +97,7 @@ export class StateDisk {
           this.acknowledged += members.length;
         }
         for (const { done } of members) done(refusal);
+        if (refusal?.code === 'unavailable') this.onBroken();
         if (this.#queue.length > 0) this.#write(life);
       });
     });

@@ -19,6 +19,8 @@ const SURVEY_MS = 900;
 const CALM_SURVEY_MS = 6000;
 /** Mean milliseconds between two changes of a domain. */
 const PACE_MS = 2500;
+/** Milliseconds for which a domain cannot be read, at most. */
+const HANG_MS = 12_000;
 
 const UUIDS = ['0b7d1e4a-6f52-4c3b-9a51-2f1f0c9d8e77', '11111111-2222-4333-8444-555555555555'] as DomainUuid[];
 const DISKS = ['disk-1', 'new-1', 'of-nobody'] as const;
@@ -26,6 +28,8 @@ const DISKS = ['disk-1', 'new-1', 'of-nobody'] as const;
 /** One virtual machine. */
 interface Machine {
   running: boolean;
+  /** Milliseconds until which libvirt cannot tell of it: its monitor hangs. */
+  hangsUntil: number;
   /** Files that it has, as its XML spells them, and the leaf and name that they are. */
   readonly files: Map<string, { readonly leaf: string; readonly name: string }>;
 }
@@ -92,6 +96,7 @@ export class Domains {
   /** From now on nothing changes, and every survey is whole. */
   rest(): void {
     this.#resting = true;
+    for (const machine of this.#machines.values()) machine.hangsUntil = 0;
   }
 
   /** All domains go. */
@@ -130,11 +135,14 @@ export class Domains {
     const uuid = this.#chance.pick(UUIDS);
     const machine = this.#machines.get(uuid);
     if (machine === undefined) {
-      this.#machines.set(uuid, { running: this.#chance.once(0.5), files: new Map() });
+      this.#machines.set(uuid, { running: this.#chance.once(0.5), hangsUntil: 0, files: new Map() });
       this.#scheduler.note(`domain ${uuid.slice(0, 4)} is defined`);
     } else if (this.#chance.once(0.2)) {
       this.#machines.delete(uuid);
       this.#scheduler.note(`domain ${uuid.slice(0, 4)} is undefined`);
+    } else if (this.#chance.once(0.15)) {
+      machine.hangsUntil = this.#scheduler.now + this.#chance.int(500, HANG_MS);
+      this.#scheduler.note(`domain ${uuid.slice(0, 4)} cannot be read`);
     } else if (machine.files.size > 0 && this.#chance.once(0.45)) {
       const file = this.#chance.pick([...machine.files.keys()]);
       machine.files.delete(file);
@@ -173,8 +181,9 @@ export class Domains {
     const truth = new Map([...this.#machines].map(([uuid, one]) => [uuid, { ...one, files: new Map(one.files) }]));
     const way = this.#resting ? 'complete' : this.#chance.weighted({ complete: 8, incomplete: 1, missing: 1 });
     if (way === 'missing') return { survey: null, truth };
-    const all = [...truth].map(([uuid, one]) => this.#domain(uuid, one));
-    if (way === 'complete') return { survey: { domains: all, complete: true }, truth };
+    const readable = [...truth].filter(([, one]) => one.hangsUntil <= this.#scheduler.now);
+    const all = readable.map(([uuid, one]) => this.#domain(uuid, one));
+    if (way === 'complete') return { survey: { domains: all, complete: readable.length === truth.size }, truth };
     const domains = all
       .filter(() => this.#chance.once(0.5))
       .map((one) => ({ ...one, disks: one.disks.filter(() => this.#chance.once(0.7)) }));

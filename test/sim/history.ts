@@ -2,17 +2,18 @@
 // answer is honest if the world was like that at some moment between request and reply.
 
 import type { Volume } from '../../src/core/volume.js';
-import type { Doer, Kernel, ServerState } from './kernel.js';
-import type { Scheduler } from './scheduler.js';
 import type { Tree } from './directories.js';
+import type { Kernel, Mount } from './kernel.js';
+import type { Scheduler } from './scheduler.js';
+import { isLiving, type Doer, type ServerState, type Superblock } from './superblocks.js';
 
 /** A leaf at one moment. */
 export interface Moment {
   /** Step of the scheduler, and milliseconds. */
   readonly step: number;
   readonly at: number;
-  /** What a path walk arrives at. */
-  readonly top: 'nothing' | 'right' | 'other';
+  /** What a path walk arrives at. `former`: a directory that had the volume's name when it was bound, and has it no more. */
+  readonly top: 'nothing' | 'right' | 'former' | 'other';
   /** The right volume is somewhere in the stack. */
   readonly mounted: boolean;
   /** Of the topmost mount. */
@@ -22,6 +23,12 @@ export interface Moment {
   readonly busy: boolean;
   /** Something that is no directory, or is not empty, lies at the leaf. */
   readonly blocked: boolean;
+  /** A client serves, or may serve, somebody from a superblock that was mounted here as the volume. */
+  readonly living: boolean;
+  /** Such a superblock is there, be it dead. */
+  readonly existing: boolean;
+  /** A process in a unit of this leaf serves nobody any more, and has not ended. */
+  readonly ending: boolean;
   /** Who brought it about. */
   readonly by: Doer;
 }
@@ -31,6 +38,10 @@ export class History {
   readonly volume: Volume;
   readonly mountPoint: string;
   readonly moments: Moment[] = [];
+  /** Superblocks that were mounted here as the volume, by us or where a broker could see them, and exist. */
+  readonly superblocks = new Set<Superblock>();
+  /** Whether a process of this leaf is ending. */
+  isEnding: () => boolean = () => false;
   readonly #kernel: Kernel;
   readonly #tree: Tree;
   readonly #scheduler: Scheduler;
@@ -50,18 +61,35 @@ export class History {
     const stack = this.#kernel.at(mountPoint);
     const top = stack.at(-1);
     const node = this.#tree.nodes.get(mountPoint);
+    for (const { superblock, serves } of stack) {
+      if (serves === volume.export && superblock.kind === 'fuse') this.superblocks.add(superblock);
+    }
+    for (const one of this.superblocks) if (one.isGone) this.superblocks.delete(one);
     this.moments.push({
       step: this.#scheduler.steps,
       at: this.#scheduler.now,
-      top: top === undefined ? 'nothing' : top.serves === volume.export ? 'right' : 'other',
+      top: top === undefined ? 'nothing' : this.#whatIs(top),
       mounted: stack.some((mount) => mount.serves === volume.export),
       server: top === undefined ? 'none' : (top.server?.state ?? 'answering'),
       rights: top?.server?.rights ?? 'all',
       hardened: top?.options.has('nosymfollow') === true && top.options.has('nodev'),
-      busy: top !== undefined && this.#kernel.isBusy(top),
+      busy: top !== undefined && top.pins > 0,
       blocked: node !== undefined && (node.kind !== 'directory' || node.occupied),
+      living: this.users.length > 0,
+      existing: this.superblocks.size > 0,
+      ending: this.isEnding(),
       by,
     });
+  }
+
+  /** Superblocks from which a client may serve somebody. A stranger's that no broker ever saw here is nobody's business. */
+  get users(): readonly Superblock[] {
+    return [...this.superblocks].filter((one) => isLiving(one) && (one.maker === 'fairlead' || one.wasSeen));
+  }
+
+  #whatIs({ serves, directory }: Mount): Moment['top'] {
+    if (serves !== this.volume.export) return 'other';
+    return directory === null || this.#tree.nodes.get(serves) === directory ? 'right' : 'former';
   }
 
   get now(): Moment {

@@ -8,6 +8,7 @@ import { NoteStore } from './notes.js';
 import { Probes } from './probes.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
+import { TableView } from './table.js';
 import { ServiceManager } from './units.js';
 
 /** One simulated host. */
@@ -26,7 +27,7 @@ export class Host {
     this.kernel = new Kernel(scheduler);
     this.tree = new Tree(this.kernel, scheduler);
     this.services = new ServiceManager(scheduler, this.kernel, chance.fork());
-    this.services.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
+    this.services.helpers.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
     this.notes = new NoteStore();
     this.probes = new Probes(scheduler, this.kernel, this.tree, chance.fork());
   }
@@ -48,13 +49,7 @@ export class Host {
       clock: this.#scheduler.clock(life),
       units: this.services.port(life),
       probeChildren: this.probes.port(life),
-      table: {
-        at: (mountPoint) => kernel.at(mountPoint).map((mount) => kernel.entry(mount)),
-        below: (directory) =>
-          kernel.mounts
-            .filter((mount) => mount.mountPoint.startsWith(`${directory}/`))
-            .map((mount) => kernel.entry(mount)),
-      },
+      table: new TableView(kernel, tree),
       directories: {
         ...directories,
         makeLeaf: (base, leaf) => (life.alive ? directories.makeLeaf(base, leaf) : 'exists'),
@@ -75,25 +70,19 @@ export class Host {
         abort: (base, leaf, dev) => {
           const mount = kernel.top(`${base}/${leaf}`);
           if (mount === undefined) return 'not-mounted';
-          if (mount.dev !== dev || mount.server === null) return 'other';
-          if (life.alive) kernel.setServer(mount, 'dead', 'fairlead');
+          if (mount.dev !== dev || mount.superblock.kind !== 'fuse') return 'other';
+          if (life.alive) kernel.setServer(mount.superblock, 'dead', 'fairlead');
           return 'aborted';
         },
       },
-      superblocks: {
-        at: (dev) => kernel.superblocks.find((one) => one.dev === dev) ?? 'none',
-        others: (devs) => kernel.superblocks.filter(({ dev }) => !devs.has(dev)),
-      },
+      superblocks: kernel.superblocks.port(),
       notes: this.notes.port(life),
       uptime: () => this.#scheduler.now,
       processes: {
         runs: ({ pid }) => this.services.helperRuns(pid),
         holding: (dev, mountPoint, excludePids) =>
           this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () =>
-            kernel.occupants
-              .filter(({ mount }) => mount.dev === dev && (mount.server !== null || mount.mountPoint === mountPoint))
-              .map(({ holder }) => holder)
-              .filter(({ pid }) => !excludePids.includes(pid)),
+            kernel.holders(dev, mountPoint).filter(({ pid }) => !excludePids.includes(pid)),
           ),
       },
     };

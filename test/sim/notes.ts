@@ -9,7 +9,20 @@ export class NoteStore {
   full = false;
   readonly #texts = new Map<string, string>();
 
+  /** Whether all that was to be written in this boot is there, or was: nothing was refused, and nobody has cleaned up. */
+  isWhole = true;
+
+  get names(): readonly string[] {
+    return [...this.#texts.keys()];
+  }
+
+  lose(): void {
+    this.#texts.clear();
+    this.isWhole = false;
+  }
+
   reboot(): void {
+    this.isWhole = true;
     this.#texts.clear();
   }
 
@@ -18,7 +31,10 @@ export class NoteStore {
     return {
       all: () => new Map(this.#texts),
       write: (name, text) => {
-        if (this.full) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        if (this.full) {
+          this.isWhole = false;
+          throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        }
         if (life.alive) this.#texts.set(name, text);
       },
       remove: (name) => {

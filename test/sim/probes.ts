@@ -5,7 +5,8 @@
 import type { BindEnd, ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
 import type { DiskSight } from '../../src/core/observation.js';
 import type { Access, ProbeFacts } from '../../src/core/verdict.js';
-import { HOST_DEV, type Kernel, type Mount } from './kernel.js';
+import type { Kernel, Mount } from './kernel.js';
+import { HOST_DEV } from './superblocks.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 import type { Tree } from './directories.js';
@@ -122,8 +123,9 @@ export class Probes {
         return;
       }
       case 'identify': {
-        const isDirectory = this.#tree.nodes.get(job.source)?.kind === 'directory';
-        answer({ kind: 'identify', identity: isDirectory ? { dev: HOST_DEV, root: job.source } : null });
+        const node = this.#tree.nodes.get(job.source);
+        const identity = node?.kind === 'directory' ? { dev: HOST_DEV, root: this.#tree.textOf(node) } : null;
+        answer({ kind: 'identify', identity });
         return;
       }
       case 'probe': {
@@ -150,16 +152,8 @@ export class Probes {
     if (this.#tree.nodes.get(mountPoint)?.kind !== 'directory') return 'leaf-changed';
     if (this.#kernel.top(mountPoint) !== undefined) return 'leaf-changed';
     const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
-    const what = {
-      root: source,
-      mountPoint,
-      fsType: 'ext4',
-      source: '/dev/sda1',
-      server: null,
-      serves: source,
-      maker: 'fairlead',
-    } as const;
-    this.#kernel.mount(what, set);
+    const what = { mountPoint, fsType: 'ext4', source: '/dev/sda1', serves: source, maker: 'fairlead' } as const;
+    this.#kernel.mount({ ...what, from: this.#kernel.superblocks.host, directory: node }, set);
     return 'bound';
   }
 
@@ -243,6 +237,12 @@ export class Probes {
   }
 }
 
+/** Bytes of sparse files that somebody made as large as their filesystem lets him: 8 PiB, and the largest off_t. */
+const SIZES: ReadonlyMap<string, number> = new Map([
+  ['huge-1', 2 ** 53],
+  ['huge-2', 2 ** 63],
+]);
+
 /** A call that waits inside a mount. */
 interface Call {
   /** The caller was killed: its thread goes, unless its request was read and never answered. */
@@ -260,9 +260,6 @@ function diskOf(mount: Mount | undefined, name: string): ProbeAnswer {
   if (state === 'stale') return { kind: 'failed', errno: 'ESTALE' };
   if (state === 'failing') return { kind: 'failed', errno: 'EIO' };
   if (mount === undefined) return { kind: 'failed', errno: 'ENOENT' };
-  return {
-    kind: 'disk',
-    state: name.startsWith('new') ? 'absent' : 'regular',
-    size: name.startsWith('new') ? 0 : 4096,
-  };
+  if (name.startsWith('new')) return { kind: 'disk', state: 'absent', size: 0 };
+  return { kind: 'disk', state: 'regular', size: SIZES.get(name) ?? 4096 };
 }

@@ -93,10 +93,24 @@ export class Processes {
     this.#onAgentGone = parts.onAgentGone;
     this.#disturbed = parts.disturbed;
     this.#onOddError = parts.onOddError;
+    this.#disk.onBroken = () => {
+      this.#scheduler.after(this.agent, this.#chance.int(0, 50), 'agent: its ledger is broken', () =>
+        this.crashAgent('of its ledger'),
+      );
+    };
   }
+
+  /** Share of the broker's ends after which its notes are gone, and after which the kernel's record begins anew. */
+  notesLost = 0;
+  recordLost = 0;
 
   startBroker(): void {
     if (this.broker !== null) return;
+    if (this.#lives > 0 && this.#chance.once(this.recordLost)) this.#host.kernel.superblocks.beginAnew();
+    if (this.#lives > 0 && this.#chance.once(this.notesLost)) {
+      this.#scheduler.note('notes: all are lost');
+      this.#host.notes.lose();
+    }
     this.#lives += 1;
     const life: Life = { name: `broker ${this.#lives}`, alive: true };
     const reach = (point: BrokerPoint): void => this.#reach(point, life, () => this.crashBroker('at a journal point'));
@@ -107,6 +121,11 @@ export class Processes {
 
   startAgent(): void {
     if (this.agent !== null) return;
+    if (this.#disk.isReadOnly) {
+      // Its ledger cannot be opened.
+      this.#again(() => this.startAgent());
+      return;
+    }
     this.#lives += 1;
     const life: Life = { name: `agent ${this.#lives}`, alive: true };
     const clock = this.#scheduler.clock(life);
@@ -117,7 +136,7 @@ export class Processes {
       clock,
       random: { id: () => Array.from({ length: 32 }, () => this.#chance.int(0, 15).toString(16)).join('') },
       log: this.#logOf(life),
-      processes: { runs: ({ pid }) => this.#host.kernel.occupants.some(({ holder }) => holder.pid === pid) },
+      processes: { runs: ({ pid }) => this.#host.kernel.runs(pid) },
       settings: this.#makers.settings(this.#host.kernel.bootId, this.#evidence),
       reach: (point) => this.#reach(point, life, () => this.crashAgent('at a journal point')),
     });

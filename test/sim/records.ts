@@ -6,11 +6,12 @@ import type { ListReply } from '../../src/core/requests.js';
 import type { LedgerSnapshot } from '../../src/core/records.js';
 import type { Domains } from './domains.js';
 import type { Fail } from './effects.js';
-import type { History } from './history.js';
+import type { History, Moment } from './history.js';
 import { short } from './kernel.js';
 import type { Host } from './machine.js';
 import { isTaken } from './replies.js';
 import type { Truth } from './truth.js';
+import type { Unit } from './units.js';
 
 /** I2 and I8: every acknowledged attachment is listed, once; every ended one is not. */
 export function judgeList(list: ListReply, truth: Truth, fail: Fail): void {
@@ -36,6 +37,27 @@ export function judgeList(list: ListReply, truth: Truth, fail: Fail): void {
   }
 }
 
+/** Milliseconds after which what `ls` shows of clients must have been looked at again. */
+const FORMER_MS = 90_000;
+
+/** I6: the clients of earlier mounts that are shown are there, or were a moment ago. */
+export function judgeFormer(
+  list: ListReply,
+  histories: readonly History[],
+  isDoubtful: () => boolean,
+  fail: Fail,
+): void {
+  for (const { leaf, former } of list.mounts) {
+    if (former.length === 0) continue;
+    const history = histories.find(({ volume }) => volume.leaf === leaf);
+    for (const { state } of former) {
+      const was = (moment: Moment): boolean => (state === 'releasing' ? moment.existing : moment.ending);
+      if (history?.within(FORMER_MS, was) === true || (state === 'releasing' && isDoubtful())) continue;
+      fail('I6', `a client of ${leaf.slice(0, 6)} is shown as ${state}, which it was not for long`);
+    }
+  }
+}
+
 /** I6: who is called an orphan is one, and nobody knew better. */
 export function judgeOrphans(list: ListReply, domains: Pick<Domains, 'orphanhoodOf'>, fail: Fail): void {
   for (const { leaf, attachments } of list.mounts) {
@@ -48,8 +70,19 @@ export function judgeOrphans(list: ListReply, domains: Pick<Domains, 'orphanhood
   }
 }
 
-/** I3 in a healed and quiet world: everything that is there has somebody who needs it. */
-export function judgeQuiet(list: ListReply, truth: Truth, host: Host, histories: readonly History[], fail: Fail): void {
+/**
+ * I3 in a healed and quiet world: everything that is there has somebody who needs it. `isDoubtful`: once in this boot it
+ * could not be told what a superblock is, so what is over may still be shown, and a helper that was given up may have
+ * mounted a second time.
+ */
+export function judgeQuiet(
+  list: ListReply,
+  truth: Truth,
+  host: Host,
+  histories: readonly History[],
+  isDoubtful: boolean,
+  fail: Fail,
+): void {
   const { kernel, services } = host;
   if (list.state !== 'ready') fail('I3', 'the reconciliation has not ended');
   for (const history of histories) {
@@ -60,24 +93,47 @@ export function judgeQuiet(list: ListReply, truth: Truth, host: Host, histories:
     const where = short(mountPoint);
     if (listed !== undefined && listed.operation !== null)
       fail('I3', `${where} still has an open operation: ${JSON.stringify(listed.operation)}`);
-    if (listed?.state === 'releasing') fail('I3', `${where} is still releasing`);
+    const isUsed = history.now.existing || history.now.ending;
+    if (listed?.state === 'releasing' && !isUsed) fail('I3', `${where} is still releasing`);
     const ours = stack.filter((mount) => mount.maker === 'fairlead').length;
-    if (ours > 1) fail('I3', `${where} has ${ours} mounts of ours on it`);
+    if (ours > 1 && !isDoubtful) fail('I3', `${where} has ${ours} mounts of ours on it`);
     if (!needed && listed?.state !== 'foreign' && ours > 0) {
       fail('I3', `${where} is mounted for nobody`);
     }
-    if (!needed && stack.length === 0 && isLeaked(host, truth, history)) {
+    if (!needed && stack.length === 0 && !isUsed && isLeaked(host, truth, history)) {
       fail('I3', `${where} is left as a directory`);
     }
-    if (!needed && stack.length === 0 && listed !== undefined && listed.state !== 'foreign')
+    if (!needed && stack.length === 0 && !isUsed && listed !== undefined && listed.state !== 'foreign')
       fail('I3', `${where} is listed (${listed.state}) for nobody`);
   }
-  const served = kernel.mounts.filter((mount) => mount.maker === 'fairlead' && mount.server !== null).length;
-  const units = [...services.units.keys()].filter((name) => services.state(name) !== 'idle').length;
-  if (units > served) fail('I3', `${units} units are there for ${served} mounts`);
-  if ([...services.units.keys()].some((name) => services.state(name) === 'starting'))
-    fail('I3', 'a helper is still at work');
+  for (const unit of services.units.values()) judgeUnit(unit, list, host, histories, isDoubtful, fail);
   if (host.probes.stuck > 0) fail('I3', `${host.probes.stuck} probe children are stuck in a healthy world`);
+}
+
+/** I3 of one unit at rest: what runs in it has a mount that somebody needs, or is shown. */
+function judgeUnit(
+  unit: Unit,
+  list: ListReply,
+  { kernel, services }: Host,
+  histories: readonly History[],
+  isDoubtful: boolean,
+  fail: Fail,
+): void {
+  const history = histories.find(({ mountPoint }) => mountPoint === unit.mountPoint);
+  const listed = list.mounts.find(({ leaf }) => leaf === history?.volume.leaf);
+  const where = short(unit.mountPoint);
+  const serves = services.serves(unit);
+  const mounts = kernel.at(unit.mountPoint).map(({ superblock }) => superblock);
+  const isHere = [...unit.processes].some(({ superblock }) => superblock !== null && mounts.includes(superblock));
+  if (serves && isHere) return;
+  if (listed === undefined) {
+    fail('I3', `a unit of ${where} is there for nobody, and is not shown`);
+    return;
+  }
+  const shown = [...listed.former.map(({ state }) => state), listed.state];
+  const as = serves ? 'releasing' : 'ending';
+  if (!shown.includes(as) && !(isDoubtful && shown.includes('releasing')))
+    fail('I3', `what is ${as} of ${where} is not shown: ${shown.join(' ')}`);
 }
 
 /** Seconds after which a verdict of a mount in use must have been renewed: two of the health monitor's intervals. */
@@ -139,7 +195,13 @@ export function judgeEmpty(
   for (const [table, rows] of Object.entries(left)) {
     if (rows.length > 0) fail('I3', `the ledger still has ${table}: ${JSON.stringify(rows).slice(0, 300)}`);
   }
-  if (host.services.units.size > 0) fail('I3', `${host.services.units.size} units are left`);
+  const units = [...host.services.units.values()].map(({ mountPoint }) => short(mountPoint));
+  if (units.length > 0) fail('I3', `units are left: ${units.join(' ')}`);
+  if (host.notes.names.length > 0) fail('I3', `notes are left: ${host.notes.names.join(' ')}`);
+  for (const { home, maker, references } of host.kernel.superblocks.all) {
+    const users = [...references].map(({ by }) => by).join(', ');
+    if (maker === 'fairlead') fail('I3', `a superblock of ${short(home)} is left: ${users}`);
+  }
 }
 
 /**

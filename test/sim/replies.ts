@@ -6,6 +6,7 @@ import { userOf } from '../../src/core/names.js';
 import type { ConnectReply, DisconnectReply, ValidateReply } from '../../src/core/requests.js';
 import type { Fail } from './effects.js';
 import type { History, Moment } from './history.js';
+import type { Superblock } from './superblocks.js';
 import { keyOf, type Call, type Truth } from './truth.js';
 
 /** Milliseconds that an undisturbed request on an undisturbed volume may take at most. */
@@ -19,16 +20,26 @@ const AFTERMATH_MS = 40_000;
 export class ReplyJudge {
   /** When something last happened that concerns every volume, milliseconds. */
   lastDisturbance = -Infinity;
+  /** Whether Fairlead can know that this one is there. */
+  isKnowable: (superblock: Superblock) => boolean = () => true;
   /** Leaves that nothing and nobody ever disturbs in this run. */
   readonly calmLeaves = new Set<string>();
   readonly #truth: Truth;
   readonly #histories: ReadonlyMap<string, History>;
+  /** Whether nobody could tell, at some moment since that step, if anybody still uses what was mounted at the leaf. */
+  readonly #doubtful: (history: History, step: number) => boolean;
   readonly #fail: Fail;
 
   /** `histories` by leaf. */
-  constructor(truth: Truth, histories: ReadonlyMap<string, History>, fail: Fail) {
+  constructor(
+    truth: Truth,
+    histories: ReadonlyMap<string, History>,
+    doubtful: (history: History, step: number) => boolean,
+    fail: Fail,
+  ) {
     this.#truth = truth;
     this.#histories = histories;
+    this.#doubtful = doubtful;
     this.#fail = fail;
   }
 
@@ -93,9 +104,16 @@ export class ReplyJudge {
       this.#fail('I6', `${name(call)} was answered ${reply.outcome}: ${why}; the leaf is ${tell(history.now)}`);
     };
     if (!ever((moment) => moment.mounted === reply.mounted)) lie(`mounted ${reply.mounted} was never true`);
+    if (reply.ending && !ever((moment) => moment.ending)) lie('no client of it was ending');
     switch (reply.outcome) {
       case 'released':
         if (!ever((moment) => !moment.mounted)) lie('it was mounted all the time');
+        if (!ever((moment) => !moment.living) && history.users.some(this.isKnowable))
+          lie(`it is used: ${usersOf(history)}`);
+        break;
+      case 'releasing':
+        if (!ever((moment) => !moment.mounted)) lie('the leaf was never free');
+        if (!ever((moment) => moment.existing) && !this.#doubtful(history, call.beganStep)) lie('nobody could use it');
         break;
       case 'busy':
         // A stranger who mounts where we have just unmounted keeps it mounted too.
@@ -152,6 +170,10 @@ export function isTaken(moment: Moment): boolean {
   return moment.by === 'stranger' && moment.top === 'right' && !moment.hardened;
 }
 
+function usersOf(history: History): string {
+  return history.users.flatMap(({ references }) => [...references].map(({ by }) => by)).join(', ');
+}
+
 function permits(moment: Moment, { verdict }: ValidateReply): boolean {
   switch (verdict) {
     case 'healthy':
@@ -159,9 +181,9 @@ function permits(moment: Moment, { verdict }: ValidateReply): boolean {
     case 'absent':
       return moment.top === 'nothing' && !moment.blocked;
     case 'foreign':
-      return moment.top === 'other' || moment.blocked;
+      return moment.top === 'other' || moment.top === 'former' || moment.blocked;
     case 'stale':
-      return moment.top === 'right' && ['dead', 'stale', 'failing'].includes(moment.server);
+      return moment.top === 'former' || (moment.top === 'right' && isFailing(moment));
     case 'hung':
       return moment.server === 'never-read' || moment.server === 'never-answered';
     case 'denied':
@@ -171,11 +193,16 @@ function permits(moment: Moment, { verdict }: ValidateReply): boolean {
   }
 }
 
+function isFailing({ server }: Moment): boolean {
+  return server === 'dead' || server === 'stale' || server === 'failing';
+}
+
 function name(call: Call): string {
   return `${call.kind} #${call.id} (${keyOf(call.consumer, call.volume, call.disk)})`;
 }
 
 function tell(moment: Moment): string {
   const parts = [moment.top, moment.server, moment.rights, moment.hardened ? 'hardened' : 'not hardened'];
-  return [...parts, ...(moment.busy ? ['busy'] : []), ...(moment.blocked ? ['blocked'] : [])].join(', ');
+  const more = (['busy', 'blocked', 'living', 'existing', 'ending'] as const).filter((each) => moment[each]);
+  return [...parts, ...more].join(', ');
 }

@@ -4,7 +4,7 @@
 import { parseVolume } from '../../src/backends/registry.js';
 import { BACKEND_NAMES, type Volume } from '../../src/core/volume.js';
 import { Adversary } from './adversary.js';
-import { Clients } from './clients.js';
+import { Callers } from './callers.js';
 import { StateDisk, type Store } from './disk.js';
 import { Domains } from './domains.js';
 import { EffectJudge, type Fail } from './effects.js';
@@ -15,6 +15,7 @@ import { Processes, type Makers } from './processes.js';
 import { PROFILES, type Profile } from './profiles.js';
 import { ReplyJudge } from './replies.js';
 import { Scheduler } from './scheduler.js';
+import type { Superblock } from './superblocks.js';
 import { Truth } from './truth.js';
 
 /** Where volumes are mounted in the simulated world. */
@@ -26,7 +27,7 @@ const VOLUMES: readonly Volume[] = [
   'quobyte://reg1:7861,reg2:7861/vol-a',
   'quobyte://reg1/vol-b',
   'quobyte://192.168.1.1/vol-c',
-  `local://${LOCAL_ROOT}/d`,
+  `local://${LOCAL_ROOT}/p/d`,
 ].map((url) => parseVolume(url));
 
 /** How a run is to be made. */
@@ -58,10 +59,12 @@ export class World {
   readonly effects: EffectJudge;
   readonly replies: ReplyJudge;
   readonly processes: Processes;
-  readonly clients: Clients;
+  readonly callers: Callers;
   readonly adversary: Adversary;
   readonly domains: Domains;
   violation: Violation | null = null;
+  /** The last step at which a superblock was there that our mount table does not show. */
+  #hiddenUntil = -1;
 
   constructor(seed: number, options: Options) {
     const chance = chanceOf(seed);
@@ -74,13 +77,20 @@ export class World {
     this.host = host;
     this.disk = disk;
     for (const name of BACKEND_NAMES) host.tree.plant(BASES[name], 0o711);
-    host.tree.plant(`${LOCAL_ROOT}/d`, 0o755);
+    host.tree.plant(`${LOCAL_ROOT}/p/d`, 0o755);
     this.histories = VOLUMES.map(
       (volume) => new History(volume, `${BASES[volume.backend]}/${volume.leaf}`, host.kernel, host.tree, scheduler),
     );
     const byPoint = new Map(this.histories.map((history) => [history.mountPoint, history]));
     const byLeaf = new Map<string, History>(this.histories.map((history) => [history.volume.leaf, history]));
-    host.kernel.changed = (mountPoint, by) => byPoint.get(mountPoint)?.record(by);
+    for (const history of this.histories) history.isEnding = () => host.services.isEnding(history.mountPoint);
+    host.kernel.changed = (mountPoint, by) => {
+      byPoint.get(mountPoint)?.record(by);
+      this.#noteHidden();
+    };
+    host.tree.moved = () => {
+      for (const history of this.histories) if (history.volume.backend === 'local') history.record('stranger');
+    };
     this.effects = new EffectJudge(
       this.truth,
       byPoint,
@@ -89,8 +99,9 @@ export class World {
       this.fail,
       () => scheduler.now,
     );
+    this.effects.isDoubtful = (step) => this.isDoubtful(step);
     host.kernel.observe = (effect) => this.effects.judge(effect);
-    this.replies = new ReplyJudge(this.truth, byLeaf, this.fail);
+    this.replies = new ReplyJudge(this.truth, byLeaf, (_, step) => this.isDoubtful(step), this.fail);
     const disturbed = (): void => {
       this.replies.lastDisturbance = scheduler.now;
     };
@@ -102,9 +113,9 @@ export class World {
       chance: chance.fork(),
       makers: options.makers,
       onOddError: (what) => this.fail('I6', `an unforeseen error: ${what}`),
-      onAgentGone: (life) => this.clients.agentGone(life),
+      onAgentGone: (life) => this.callers.agentGone(life),
     });
-    this.clients = new Clients({
+    this.callers = new Callers({
       ...common,
       chance: chance.fork(),
       processes: this.processes,
@@ -131,7 +142,35 @@ export class World {
       histories: this.histories,
       policy,
     });
+    this.effects.isKnowable = this.#isKnowable;
+    this.replies.isKnowable = this.#isKnowable;
     this.effects.mayGo = (mount) => this.domains.mayGo(mount);
+  }
+
+  /**
+   * Without the kernel's record, or once a note is lost, nobody can tell that a client is still there which is in no unit
+   * of ours, or in one that is not seen.
+   */
+  readonly #isKnowable = ({ maker }: Superblock): boolean => {
+    const { kernel, notes, services } = this.host;
+    if (kernel.superblocks.isReadable && notes.isWhole) return true;
+    return maker === 'fairlead' && services.way !== 'group';
+  };
+
+  /** Whether the kernel's record may have told too little, at some moment since that step, to say that a superblock is gone. */
+  isDoubtful(step: number): boolean {
+    const { kernel, notes } = this.host;
+    const { isReadable, begunAnew } = kernel.superblocks;
+    return !isReadable || begunAnew > 0 || !notes.isWhole || this.#hiddenUntil >= step;
+  }
+
+  /** A superblock that our mount table does not show may be that of any client of which nothing was seen yet. */
+  #noteHidden(): void {
+    const { superblocks, mounts } = this.host.kernel;
+    const shown = new Set(mounts.map(({ superblock }) => superblock));
+    const isHidden = [...superblocks.all].some((one) => one.kind === 'fuse' && !shown.has(one));
+    if (isHidden) this.#hiddenUntil = Infinity;
+    else if (this.#hiddenUntil === Infinity) this.#hiddenUntil = this.scheduler.steps;
   }
 
   /** Writes down the first invariant that breaks; everything after it is aftermath. */

@@ -1,0 +1,16 @@
+// Troubles that Fairlead is not ready for yet, so that they are off unless a run asks for them by FAIRLEAD_SIM_ALSO: a comma
+// between two names. A switch goes away, and its trouble stays, as soon as seeds hold with it.
+
+/**
+ * `sources`: directories of local volumes are renamed, removed and replaced. `sizes`: disks, stacks and numbers of leaves of
+ * absurd size. `local-copies`: a namespace's copy of a local volume counts as somebody's. `groups`: some hosts have no
+ * control groups of ours, so that a helper's process group is all that is known of it.
+ */
+export type Switch = 'sources' | 'sizes' | 'local-copies' | 'groups';
+
+const asked = (process.env['FAIRLEAD_SIM_ALSO'] ?? '').split(',');
+
+/** Whether the run has this trouble, too. */
+export function isOn(name: Switch): boolean {
+  return asked.includes(name);
+}
