@@ -156,7 +156,7 @@ export function candidatesFor({ machine }: Context, place: ClientSite): readonly
   const hidden = machine.superblocks.others(new Set(mounts.map(({ dev }) => dev)));
   if (hidden === null) return null;
   const isCandidate = (entry: MountEntry): boolean =>
-    place.recognises(entry, null) || (entry.mountPoint === place.mountpoint && place.resembles(entry));
+    place.recognises(entry) || (entry.mountPoint === place.mountpoint && place.resembles(entry));
   const shown = mounts.filter(isCandidate).map(({ dev }) => machine.superblocks.at(dev));
   return [...hidden, ...shown.filter((seen) => typeof seen !== 'string')];
 }

@@ -65,6 +65,7 @@ const observedMount = z.strictObject({
 const judgement = z.strictObject({
   verdict: z.enum(VERDICTS),
   reason: text,
+  advice: text.exactOptional(),
   dead: z.boolean(),
   errno: text.exactOptional(),
 });
@@ -74,7 +75,7 @@ const observation = {
   mountpoint: text,
   directory: z.enum(['absent', 'empty', 'occupied', 'link', 'not-a-directory', 'mounted']),
   mounts: z.array(observedMount),
-  isDeep: z.boolean(),
+  mayHideOurs: z.boolean(),
   unit: z.enum(['idle', 'starting', 'serving']),
   former: z.array(z.strictObject({ state: z.enum(['serving', 'ending']) })),
   judgement: judgement.exactOptional(),

@@ -55,6 +55,7 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
     case 'releasing':
       add('warning', 'Nobody uses it any more, and it cannot be unmounted yet.', `fuser -vm ${mount.mountpoint}`);
       break;
+    case 'ending':
     case 'mounting':
     case 'mounted':
       break;

@@ -41,6 +41,10 @@ export class KernelMountTable implements MountTable, Disposable {
     return this.#byId.get(mountId);
   }
 
+  forget(): void {
+    this.#read = false;
+  }
+
   [Symbol.dispose](): void {
     closeSync(this.#fd);
   }

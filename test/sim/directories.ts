@@ -67,6 +67,7 @@ export class Tree {
   port(): Directories {
     return {
       chain: (path) => this.#chain(path),
+      isMounted: (base, leaf) => this.#leafState(`${base}/${leaf}`) === 'mounted',
       leafState: (base, leaf) => this.#leafState(`${base}/${leaf}`),
       makeLeaf: (base, leaf) => {
         const path = `${base}/${leaf}`;

@@ -54,6 +54,7 @@ export class Host {
           kernel.mounts
             .filter((mount) => mount.mountPoint.startsWith(`${directory}/`))
             .map((mount) => kernel.entry(mount)),
+        forget: () => undefined,
       },
       directories: {
         ...directories,

@@ -2,7 +2,7 @@
 // busy. Killing the child frees a job whose request was never read; one whose request was read and kept stays until the
 // server dies, answers or the host reboots, as the kernel has it.
 
-import type { BindEnd, ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
+import type { ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
 import type { DiskSight } from '../../src/core/observation.js';
 import type { Access, ProbeFacts } from '../../src/core/verdict.js';
 import { HOST_DEV, type Kernel, type Mount } from './kernel.js';
@@ -118,12 +118,17 @@ export class Probes {
         return;
       }
       case 'bind': {
-        answer({ kind: 'bind', end: this.#bind(job) });
+        answer(this.#bind(job));
         return;
       }
       case 'identify': {
         const isDirectory = this.#tree.nodes.get(job.source)?.kind === 'directory';
-        answer({ kind: 'identify', identity: isDirectory ? { dev: HOST_DEV, root: job.source } : null });
+        const top = this.#kernel.top(`${job.base}/${job.leaf}`);
+        answer({
+          kind: 'identify',
+          source: isDirectory ? { dev: HOST_DEV, inode: job.source } : null,
+          mounted: top === undefined ? null : { dev: top.dev, inode: top.root, mountId: top.id },
+        });
         return;
       }
       case 'probe': {
@@ -140,15 +145,15 @@ export class Probes {
     return this.#kernel.unmount(mountPoint, mode, 'fairlead');
   }
 
-  #bind({ source, roots, base, leaf, hardening }: Extract<ProbeJob, { readonly kind: 'bind' }>): BindEnd {
+  #bind({ source, roots, base, leaf, hardening }: Extract<ProbeJob, { readonly kind: 'bind' }>): ProbeAnswer {
     const node = this.#tree.nodes.get(source);
-    if (!roots.some((root) => source.startsWith(`${root}/`))) return 'source-outside';
-    if (node === undefined) return 'source-absent';
-    if (node.kind === 'link') return 'source-link';
-    if (node.kind === 'other') return 'source-not-a-directory';
+    if (!roots.some((root) => source.startsWith(`${root}/`))) return { kind: 'bind', end: 'source-outside' };
+    if (node === undefined) return { kind: 'bind', end: 'source-absent' };
+    if (node.kind === 'link') return { kind: 'bind', end: 'source-link' };
+    if (node.kind === 'other') return { kind: 'bind', end: 'source-not-a-directory' };
     const mountPoint = `${base}/${leaf}`;
-    if (this.#tree.nodes.get(mountPoint)?.kind !== 'directory') return 'leaf-changed';
-    if (this.#kernel.top(mountPoint) !== undefined) return 'leaf-changed';
+    if (this.#tree.nodes.get(mountPoint)?.kind !== 'directory') return { kind: 'bind', end: 'leaf-changed' };
+    if (this.#kernel.top(mountPoint) !== undefined) return { kind: 'bind', end: 'leaf-changed' };
     const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
     const what = {
       root: source,
@@ -159,8 +164,7 @@ export class Probes {
       serves: source,
       maker: 'fairlead',
     } as const;
-    this.#kernel.mount(what, set);
-    return 'bound';
+    return { kind: 'bind', end: 'bound', mountId: this.#kernel.mount(what, set).id };
   }
 
   /** Calls the server of whatever is mounted there; waits while it keeps silent. */

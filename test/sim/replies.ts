@@ -97,6 +97,9 @@ export class ReplyJudge {
       case 'released':
         if (!ever((moment) => !moment.mounted)) lie('it was mounted all the time');
         break;
+      case 'releasing':
+        if (!ever((moment) => !moment.mounted)) lie('it was at its leaf all the time');
+        break;
       case 'busy':
         // A stranger who mounts where we have just unmounted keeps it mounted too.
         if (!ever((moment) => moment.busy || moment.top === 'other' || isTaken(moment))) lie('nobody held it');

@@ -113,7 +113,7 @@ describe('a reading', () => {
         mountpoint: '/srv/base/c94ed34ada0acf45c1213beb1fc52ce6',
         directory: 'empty',
         mounts: [],
-        isDeep: false,
+        mayHideOurs: false,
         unit: 'idle',
         former: [{ state: 'ending' }],
         backend: 'quobyte',

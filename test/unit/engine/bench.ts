@@ -324,7 +324,7 @@ export class Bench {
       mountpoint: mountpointOf(volume),
       directory: mounts.length > 0 ? 'mounted' : (place?.directory ?? 'absent'),
       mounts,
-      isDeep: false,
+      mayHideOurs: false,
       unit: 'idle',
       former: [...(place?.former ?? [])],
       ...(probe !== null && place !== undefined && mounts.at(-1)?.recognised === true
