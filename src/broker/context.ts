@@ -7,6 +7,7 @@ import type { Machine } from '../sys/ports.js';
 import { KeyLocks } from '../core/key-locks.js';
 import { Bound } from './bound.js';
 import { Clients } from './clients.js';
+import { LeafWatch } from './leaf-watch.js';
 import { Prober } from './prober.js';
 import { UnitsSeen } from './units-seen.js';
 
@@ -45,6 +46,9 @@ export interface Context extends BrokerPorts {
   /** Whether the units that an earlier process left are among the clients. */
   readonly unitsKnown: { done: boolean };
   readonly unitsSeen: UnitsSeen;
+  readonly leafWatch: LeafWatch;
+  /** Questions for changes that wait now. */
+  readonly watchers: { count: number };
 }
 
 /** A broker that has done nothing yet. */
@@ -58,5 +62,7 @@ export function createContext(ports: BrokerPorts): Context {
     bound: new Bound(ports.machine.notes, ports.machine.bootId),
     unitsKnown: { done: false },
     unitsSeen: new UnitsSeen(),
+    leafWatch: new LeafWatch(),
+    watchers: { count: 0 },
   };
 }

@@ -25,6 +25,10 @@ export interface MountTable {
    * whose parent is renamed, the root of a bind whose directory is renamed or removed.
    */
   forget(): void;
+  /** Grows each time the table is read anew; asking for it is asking the kernel whether it has changed. */
+  readonly revision: number;
+  /** Resolves when the table has another revision than this, or the time is up. */
+  change(revision: number, ms: number): Promise<void>;
 }
 
 /** What is known of a directory on the way to a leaf. */
@@ -85,6 +89,8 @@ export interface Superblocks {
   at(dev: string): Superblock | 'none' | 'unknown';
   /** All whose numbers are not among these; null where the record cannot be read. */
   others(devs: ReadonlySet<string>): readonly Superblock[] | null;
+  /** Mounts on these superblocks in other mount namespaces, as far as they can be found: what such a mount is, is certain. */
+  elsewhere(devs: ReadonlySet<string>): readonly MountEntry[];
 }
 
 /**

@@ -112,8 +112,7 @@ export class EffectJudge {
     const state = mount.server?.state;
     if (state === 'dead' || state === 'stale') return true;
     const history = this.#histories.get(mount.mountPoint);
-    const since = this.#now() - STALE_PROOF_MS;
-    return history?.moments.findLast((moment) => moment.at >= since && moment.server === 'stale') !== undefined;
+    return history?.within(STALE_PROOF_MS, (moment) => moment.server === 'stale') === true;
   }
 
   #mount(mountPoint: string): void {

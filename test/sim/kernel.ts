@@ -72,6 +72,9 @@ export class Kernel {
   readonly detached: Mount[] = [];
   bootId = 'boot-1';
   observe: (effect: Effect) => void = () => undefined;
+  /** Grows with each change of the mount table; whoever waits for one is woken. */
+  revision = 0;
+  waiting: (() => void)[] = [];
   /** Called after something about the leaf at this mount point has changed. */
   changed: (mountPoint: string, by: Doer) => void = () => undefined;
   readonly #scheduler: Scheduler;
@@ -112,6 +115,7 @@ export class Kernel {
     };
     this.#nextId += 1;
     this.mounts.push(mount);
+    this.#tableChanged();
     this.#scheduler.note(`kernel: mount ${mount.id} ${mount.source} at ${short(mount.mountPoint)} by ${mount.maker}`);
     this.changed(mount.mountPoint, what.maker);
     return mount;
@@ -124,6 +128,7 @@ export class Kernel {
     if (mode === 'plain' && this.isBusy(mount)) return 'EBUSY';
     this.observe({ kind: 'unmount', mount, mode, by });
     this.mounts.splice(this.mounts.indexOf(mount), 1);
+    this.#tableChanged();
     this.#scheduler.note(`kernel: unmount ${mount.id} at ${short(mountPoint)} ${mode} by ${by}`);
     if (this.#isKept(mount)) this.detached.push(mount);
     else mount.server?.onUnmounted();
@@ -134,9 +139,17 @@ export class Kernel {
   /** An operator takes a mount away, wherever in its stack it is and whoever uses it. */
   vanish(mount: Mount): void {
     this.mounts.splice(this.mounts.indexOf(mount), 1);
+    this.#tableChanged();
     if (this.#isKept(mount)) this.detached.push(mount);
     else mount.server?.onUnmounted();
     this.changed(mount.mountPoint, 'stranger');
+  }
+
+  #tableChanged(): void {
+    this.revision += 1;
+    const { waiting } = this;
+    this.waiting = [];
+    for (const wake of waiting) wake();
   }
 
   harden(mount: Mount, options: readonly string[]): void {

@@ -55,6 +55,21 @@ export class Host {
             .filter((mount) => mount.mountPoint.startsWith(`${directory}/`))
             .map((mount) => kernel.entry(mount)),
         forget: () => undefined,
+        get revision() {
+          return kernel.revision;
+        },
+        change: (revision, ms) =>
+          new Promise((resolve) => {
+            if (kernel.revision !== revision) {
+              this.#scheduler.after(life, 0, 'table: has changed', resolve);
+              return;
+            }
+            const timer = this.#scheduler.after(life, ms, 'table: has not changed', resolve);
+            kernel.waiting.push(() => {
+              timer.cancel();
+              this.#scheduler.after(life, this.#chance.int(0, 200), 'table: has changed', resolve);
+            });
+          }),
       },
       directories: {
         ...directories,
@@ -84,6 +99,7 @@ export class Host {
       superblocks: {
         at: (dev) => kernel.superblocks.find((one) => one.dev === dev) ?? 'none',
         others: (devs) => kernel.superblocks.filter(({ dev }) => !devs.has(dev)),
+        elsewhere: () => [],
       },
       notes: this.notes.port(life),
       uptime: () => this.#scheduler.now,

@@ -12,6 +12,7 @@ import {
   BACKEND_NAMES,
   isLeaf,
   type Leaf,
+  type LeafName,
   leafOf,
   type Volume,
   type VolumeUrl,
@@ -28,14 +29,15 @@ import type { Handler } from './handler.js';
 export const hello: Handler<'hello'> = ({ context }) =>
   Promise.resolve({ version: PROTOCOL_VERSION, bootId: context.machine.bootId });
 
-/** Every mount at a leaf, every leaf directory and every client of ours, in parts. */
-export const inventory: Handler<'inventory'> = async ({ context, deadline, emit }) => {
+/** Every mount at a leaf, every leaf directory and every client of ours, or those of the leaves asked for, in parts. */
+export const inventory: Handler<'inventory'> = async ({ context, deadline, emit }, { leaves }) => {
   await adoptUnits(context, deadline);
   // The roots of binds are names, which change without a word.
   context.machine.table.forget();
   for (const backend of BACKEND_NAMES) {
     const items: InventoryItem[] = [];
-    for (const leaf of leavesOf(context, backend)) {
+    const wanted = leaves === 'all' ? leavesOf(context, backend) : leavesIn(leaves, backend);
+    for (const leaf of wanted) {
       const item = await itemOf(context, backend, leaf, deadline);
       if (item !== null) items.push(item);
     }
@@ -43,6 +45,10 @@ export const inventory: Handler<'inventory'> = async ({ context, deadline, emit 
   }
   return { bootId: context.machine.bootId };
 };
+
+function leavesIn(names: readonly LeafName[], backend: BackendName): readonly Leaf[] {
+  return names.filter((name) => name.backend === backend).map(({ leaf }) => leaf);
+}
 
 /** Leaves below the base that have a mount, a directory or a client. */
 function leavesOf(context: Context, backend: BackendName): readonly Leaf[] {

@@ -123,7 +123,7 @@ describe('a reading', () => {
         end.send(encodeFrame({ id, part: { items: [item] } }));
         end.send(encodeFrame({ id, ok: { bootId: 'b' } }));
       };
-      expect(await client.inventory(1000)).toEqual({ bootId: 'b', items: [item, item] });
+      expect(await client.inventory('all', 1000)).toEqual({ bootId: 'b', items: [item, item] });
     }));
 });
 

@@ -161,6 +161,8 @@ export class FakeMachine implements Machine {
     at: (path) => this.mountsNow.filter(({ mountPoint }) => mountPoint === path),
     below: (path) => this.mountsNow.filter(({ mountPoint }) => mountPoint.startsWith(path === '/' ? '/' : `${path}/`)),
     forget: () => undefined,
+    revision: 0,
+    change: () => new Promise(() => undefined),
   };
   readonly directories: Machine['directories'] = {
     chain: (path) => this.chains.get(path) ?? soundChain(path),
@@ -224,6 +226,8 @@ export class FakeMachine implements Machine {
   };
   /** Processes that run, besides probe children. */
   readonly running = new Set<number>();
+  /** Mounts in other namespaces. */
+  elsewhere: MountEntry[] = [];
   /** Superblocks that live on although no table of ours shows them. */
   readonly hidden = new Set<string>();
   /** Directories that are not the ones that they were: null, none any more. */
@@ -235,6 +239,7 @@ export class FakeMachine implements Machine {
       const isThere = this.hidden.has(dev) || this.mountsNow.some((one) => one.dev === dev && isFuse(one));
       return isThere ? { dev, record: 'record', entry: this.entries.get(dev) ?? dev } : 'none';
     },
+    elsewhere: (devs) => this.elsewhere.filter(({ dev }) => devs.has(dev)),
     others: (devs) =>
       [...this.hidden]
         .filter((dev) => !devs.has(dev))
