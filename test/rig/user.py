@@ -4,11 +4,14 @@
 import ctypes
 import errno
 import json
+import mmap
 import os
 import socket
 import sys
 
 libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+PAGE = 4096
 OPEN_TREE = 428  # the same number on every architecture (open_tree(2))
 OPEN_TREE_CLONE = 1
 AT_FDCWD = -100
@@ -47,6 +50,14 @@ def at(path, flags, work, directory=None):
         os.close(descriptor)
 
 
+def mapped(descriptor):
+    # Not by the module mmap, which keeps the file open.
+    address = libc.mmap(None, PAGE, mmap.PROT_READ, mmap.MAP_PRIVATE, descriptor, ctypes.c_long(0))
+    if address in (None, ctypes.c_void_p(-1).value):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return address
+
+
 def private(_):
     checked(libc.unshare(CLONE_NEWNS))
     checked(libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None))
@@ -73,6 +84,9 @@ DO = {
     # Sends an open file to a socket that nobody reads, and closes it; takes it out again.
     "send": lambda r: send(r["as"]),
     "receive": lambda r: keep(r["as"], socket.recv_fds(mail[1], 1, 1)[1][0]),
+    # Maps the first page of a file and closes the file; nothing is read before "read-mapped".
+    "map": lambda r: keep(r["as"], at(r["path"], os.O_RDONLY, mapped)),
+    "read-mapped": lambda r: ctypes.string_at(kept[r["as"]], PAGE).decode(),
     # Clones the mount at a path; the clone is attached nowhere.
     "tree": lambda r: keep(r["as"], checked(libc.syscall(OPEN_TREE, AT_FDCWD, r["path"].encode(), OPEN_TREE_CLONE))),
     "read-in": lambda r: at(r["name"], os.O_RDONLY, read, kept[r["as"]]),

@@ -96,6 +96,16 @@ export class User implements AsyncDisposable {
     await this.#ask({ do: 'receive', as: name });
   }
 
+  /** Maps the first page of a file under this name, without reading it, and closes the file. */
+  async map(name: string, path: string): Promise<void> {
+    await this.#ask({ do: 'map', as: name, path });
+  }
+
+  /** The mapped page. Where it cannot be read the process ends by SIGBUS, and there is no answer. */
+  async readMapped(name: string): Promise<string> {
+    return String(await this.#ask({ do: 'read-mapped', as: name }));
+  }
+
   /** Clones the mount at a path, attached nowhere (open_tree(2)), and keeps it under this name. */
   async tree(name: string, path: string): Promise<void> {
     await this.#ask({ do: 'tree', as: name, path });
