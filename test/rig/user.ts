@@ -39,12 +39,13 @@ export class User implements AsyncDisposable {
     child.stdin.on('error', () => undefined);
   }
 
-  /** A new process. `private`: in a mount namespace of its own, with copies of all mounts there are now. */
-  static async start(where: 'here' | 'private' = 'here'): Promise<User> {
-    const child = spawn('/usr/bin/python3', [join(ROOT, 'test/rig/user.py')], {
-      cwd: '/',
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
+  /**
+   * A new process. `private`: in a mount namespace of its own, with copies of all mounts there are now. `entering`: words
+   * that come before its command line.
+   */
+  static async start(where?: 'here' | 'private', entering: readonly string[] = []): Promise<User> {
+    const [program, ...words] = [...entering, '/usr/bin/python3', join(ROOT, 'test/rig/user.py')];
+    const child = spawn(program, words, { cwd: '/', stdio: ['pipe', 'pipe', 'inherit'] });
     const user = new User(child);
     if (where === 'private') await user.#ask({ do: 'private' });
     return user;
@@ -122,6 +123,7 @@ export class User implements AsyncDisposable {
 
   /** Ends it, with everything that it has open. */
   async end(): Promise<void> {
+    this.#child.stdin?.end();
     this.#child.kill('SIGKILL');
     await until('the user has ended', () => !alive(this.pid));
   }
