@@ -56,6 +56,11 @@ export class User implements AsyncDisposable {
     await this.#ask({ do: 'open', as: name, path });
   }
 
+  /** The same, of a file that is there. */
+  async openThere(name: string, path: string): Promise<void> {
+    await this.#ask({ do: 'open-there', as: name, path });
+  }
+
   /** All of an open file. */
   async read(name: string): Promise<string> {
     return String(await this.#ask({ do: 'read', as: name }));
