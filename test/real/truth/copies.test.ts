@@ -229,6 +229,24 @@ describe('a mount that a private mount namespace has a copy of', () => {
   );
 });
 
+describe('a local volume that a private mount namespace has a copy of', () => {
+  it('works on there by its path, whoever comes and goes here', async () => {
+    const volume = new VolumeInUse(host, host.localVolume(`copied-${count++}`));
+    expect((await volume.connect(ALICE)).status).toBe(0);
+    writeFileSync(volume.at('file'), 'before');
+    await using contained = await User.start('private');
+    expect((await volume.disconnect(ALICE)).body['mounted']).toBe(false);
+    await worksBelow(contained, volume.mountpoint);
+    expect((await volume.connect(BOB)).status).toBe(0);
+    expect((await volume.disconnect(BOB)).body['mounted']).toBe(false);
+    await worksBelow(contained, volume.mountpoint);
+    expect(volume.mounts()).toBe(0);
+    await contained.end();
+    await until('the leaf is gone', () => !existsSync(volume.mountpoint), BY_ITSELF_MS);
+    await until('ls forgets it', async () => (await volume.listed()) === undefined, BY_ITSELF_MS);
+  });
+});
+
 describe('a mount that nothing in /proc shows anybody to use', () => {
   it('is not ended while an open file of it is on its way through a socket', async () => {
     const volume = await connected();

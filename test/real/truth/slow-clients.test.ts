@@ -49,9 +49,10 @@ describe('a client that writes back after its unmount', () => {
   });
 
   it('is shown as ending until it has ended, and then the leaf is gone from ls', async () => {
-    const volume = await written('alice');
+    const volume = await written('alice', 300_000);
     await volume.disconnect(ALICE);
     expect(await volume.listed()).toMatchObject({ state: 'ending', attachments: [] });
+    await host.sandbox('heal', volume.name);
     await ended(volume);
     await forgotten(volume);
     expect(volume.stored('file')).toBe('alice');
