@@ -1,7 +1,8 @@
 // Clients that need long to end. A client writes back after its mount and its connection are gone; it ends by itself, in its
 // own time. It is shown as `ending` meanwhile and stands in nobody's way.
 
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Host } from '../../rig/host.js';
 import { run } from '../../rig/programs.js';
@@ -56,6 +57,27 @@ describe('a client that writes back after its unmount', () => {
     await ended(volume);
     await forgotten(volume);
     expect(volume.stored('file')).toBe('alice');
+  });
+
+  it('is not taken for one that serves because another mount has its superblock’s number now', async () => {
+    const volume = await written('alice', 300_000);
+    await volume.disconnect(ALICE);
+    // The kernel gives the next mount the lowest number that is free.
+    const others = [0, 1, 2, 3].map((number) => join(host.dir, `other-${number}`));
+    await host.volume('other');
+    try {
+      for (const other of others) {
+        mkdirSync(other);
+        expect((await run(`${host.dir}/bin/mount.quobyte`, ['reg1:7861/other', other])).status).toBe(0);
+      }
+      expect(await volume.disconnect(ALICE)).toMatchObject({ body: { mounted: false } });
+      expect(await volume.listed()).toMatchObject({ state: 'ending', attachments: [] });
+      await host.sandbox('heal', volume.name);
+      await ended(volume);
+      await forgotten(volume);
+    } finally {
+      for (const other of others) await run('/bin/umount', ['-q', other]);
+    }
   });
 
   it('keeps no connect waiting beyond its deadline; who connects meanwhile reads what was written', async () => {
