@@ -55,13 +55,19 @@ export async function runCampaign({ rounds, seed, report }: CampaignOptions): Pr
   }
   const adversary = new Adversary(world, chance.fork());
   try {
-    for (let round = 1; round <= rounds && world.violations.length < MOST_VIOLATIONS; round++) {
+    let isBroken = false;
+    for (let round = 1; round <= rounds && !isBroken && world.violations.length < MOST_VIOLATIONS; round++) {
       const known = world.violations.length;
       const since = performance.now();
       world.beginRound();
-      await playRound(world, people, adversary);
-      await checkRound(world, people);
-      if (round % ROUNDS_TO_NOTHING === 0 || round === rounds) await checkEnd(world, people, adversary);
+      try {
+        await playRound(world, people, adversary);
+        await checkRound(world, people);
+        if (round % ROUNDS_TO_NOTHING === 0 || round === rounds) await checkEnd(world, people, adversary);
+      } catch (error) {
+        isBroken = true;
+        world.violate(`it could not go on: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      }
       const seconds = ((performance.now() - since) / 1000).toFixed(1);
       report(
         `round ${round}: ${world.files.size} files open, ${world.copies.size} copies, ${seconds} s` +
@@ -99,11 +105,16 @@ async function playRound(world: World, people: readonly Person[], adversary: Adv
   const working = people.map(async (person) => {
     for (let act = 0; act < ACTS; act++) await person.act();
   });
-  const deeds = world.chance.int(1, MOST_DEEDS);
-  for (let deed = 0; deed < deeds; deed++) await adversary.act();
-  await Promise.all(working);
-  await adversary.rest();
-  clearInterval(watching);
+  const disturbing = async (): Promise<void> => {
+    const deeds = world.chance.int(1, MOST_DEEDS);
+    for (let deed = 0; deed < deeds; deed++) await adversary.act();
+  };
+  try {
+    await Promise.all([...working, disturbing()]);
+  } finally {
+    await adversary.rest();
+    clearInterval(watching);
+  }
   await world.host.ready(world.up);
   world.watchClients();
 }
