@@ -14,6 +14,8 @@ interface Details extends Record<Plain, object> {
   'helper-hangs': { when: 'before' | 'after' };
   'helper-floods': { bytes: number };
   'root-size': { bytes: number };
+  'slow-end': { ms: number };
+  'mounted-by': { uid: number };
   errno: { errno: number };
 }
 type Plain =
@@ -42,6 +44,7 @@ interface KindOfFault {
 }
 
 const LONGEST_WAIT_MS = 86_400_000;
+const LARGEST_UID = 0xfffffffe;
 const MOST_BYTES = Number.MAX_SAFE_INTEGER;
 
 const kinds: { [K in FaultKind]: KindOfFault } = {
@@ -115,6 +118,16 @@ const kinds: { [K in FaultKind]: KindOfFault } = {
     arguments: '',
     means: 'each new mount gets a server process of its own, a daemon that the helper leaves in its own cgroup',
     parse: plain('own-server'),
+  },
+  'slow-end': {
+    arguments: 'MS',
+    means: 'an own server outlives its mount by MS; what was written reaches the volume only then',
+    parse: (args) => ({ kind: 'slow-end', ms: number(args[0], LONGEST_WAIT_MS) }),
+  },
+  'mounted-by': {
+    arguments: 'UID',
+    means: 'new mounts say that user UID made them',
+    parse: (args) => ({ kind: 'mounted-by', uid: number(args[0], LARGEST_UID) }),
   },
   'read-only': {
     arguments: '',

@@ -73,7 +73,8 @@ export interface Surroundings {
 const MS_RDONLY = 1;
 const MS_NOSUID = 2;
 const MS_NODEV = 4;
-const DATA = 'fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions';
+const data = (user: number): string =>
+  `fd=%d,rootmode=40000,user_id=${user},group_id=0,allow_other,default_permissions`;
 
 type Step = readonly (string | number)[];
 
@@ -119,7 +120,8 @@ export function compose(argv: readonly string[], world: Surroundings): Program {
   const by = find(faults, 'own-server') === undefined ? 'cluster' : 'own-server';
   const serving: Serving = { volume, by, xattrs: args.disableXattrs ? 'disabled' : 'offered' };
   const flags = MS_NOSUID | MS_NODEV | (find(faults, 'read-only') === undefined ? 0 : MS_RDONLY);
-  steps.push(['mount', `quobyte@${args.registries}/${volume}`, args.directory, flags, DATA]);
+  const user = find(faults, 'mounted-by')?.uid ?? 0;
+  steps.push(['mount', `quobyte@${args.registries}/${volume}`, args.directory, flags, data(user)]);
   if (by === 'own-server') steps.push(['serve', ...world.ownServer(serving)]);
   if (find(faults, 'helper-daemon') !== undefined) steps.push(['linger']);
   if (hangs === 'after') steps.push(['hang']);

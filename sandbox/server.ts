@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Fault, readFaults } from './faults.js';
+import { type Fault, find, readFaults } from './faults.js';
 import { EPOLLIN, Epoll, close, umask, write } from './fuse/libc.js';
 import { Mounted } from './fuse/mounted.js';
 import { accept, listen, receive } from './fuse/sockets.js';
@@ -40,7 +40,11 @@ export class Server {
   readonly #watched = new Map<number, (broken: boolean) => void>();
   readonly #mounts = new Map<Mounted, Client | undefined>();
   readonly #faults = new Map<string, Fault[]>();
+  /** The mount of an own server, also when it is gone. */
+  readonly #own: Mounted | undefined;
   #stopped = false;
+  /** Told to end at once. */
+  #hurried = false;
 
   constructor(options: ServerOptions) {
     const { layout, inherited, stop } = options;
@@ -50,17 +54,33 @@ export class Server {
       inherited === undefined ? layout.socket : join(layout.servers, `${randomBytes(8).toString('hex')}.sock`);
     const listening = listen(this.#socket);
     this.#watch(listening, () => this.#accept(listening));
-    this.#watch(stop, () => (this.#stopped = true));
-    if (inherited !== undefined) this.#serve(inherited.fd, inherited.volume, inherited.xattrs, undefined);
+    this.#watch(stop, () => {
+      this.#stopped = true;
+      this.#forget(stop); // it stays readable
+    });
+    if (inherited !== undefined) {
+      this.#own = this.#serve(inherited.fd, inherited.volume, inherited.xattrs, undefined);
+    }
   }
 
   /** Serves until it is told to stop; an own server also ends with its mount. */
   run(): void {
-    while (!this.#stopped && (this.#options.inherited === undefined || this.#mounts.size > 0)) {
-      for (const { fd, broken } of this.#epoll.wait()) this.#watched.get(fd)?.(broken);
-    }
+    while (!this.#stopped && (this.#options.inherited === undefined || this.#mounts.size > 0)) this.#turn(-1);
     for (const mounted of this.#mounts.keys()) mounted[Symbol.dispose]();
+    if (this.#own !== undefined) this.#end(this.#own);
     rmSync(this.#socket, { force: true });
+  }
+
+  /** The end of an own server, its mount gone: it takes its time, whatever signals say, and then stores what was written. */
+  #end(own: Mounted): void {
+    const since = performance.now();
+    const left = (): number => since + (find(this.#faultsOf(own.volume), 'slow-end')?.ms ?? 0) - performance.now();
+    while (!this.#hurried && left() > 0) this.#turn(Math.ceil(left()));
+    own.written.store();
+  }
+
+  #turn(ms: number): void {
+    for (const { fd, broken } of this.#epoll.wait(ms)) this.#watched.get(fd)?.(broken);
   }
 
   #watch(fd: number, on: (broken: boolean) => void, interest = EPOLLIN): void {
@@ -121,7 +141,7 @@ export class Server {
       case 'kill':
         return this.#kill(args[0] ?? '');
       case 'stop':
-        this.#stopped = true;
+        this.#stopped = this.#hurried = true;
         return 'ok\n';
       case 'ping':
         return 'ok\n';
@@ -154,9 +174,9 @@ export class Server {
     return 'ok\n';
   }
 
-  #serve(fd: number, volume: string, xattrs: 'offered' | 'disabled', client: Client | undefined): void {
+  #serve(fd: number, volume: string, xattrs: 'offered' | 'disabled', client: Client | undefined): Mounted {
     const mounted = new Mounted(fd, volume, volumeDir(this.#options.layout, volume), xattrs);
-    mounted.misbehave(this.#faultsOf(volume));
+    mounted.misbehave(this.#faultsOfMounts(volume));
     this.#mounts.set(mounted, client);
     let listened = mounted.listens;
     this.#watch(
@@ -168,6 +188,7 @@ export class Server {
       listened ? EPOLLIN : 0,
     );
     mounted.serve();
+    return mounted;
   }
 
   #drop(mounted: Mounted): void {
@@ -186,9 +207,15 @@ export class Server {
     return faults;
   }
 
+  /** The cluster never ends with a mount, so it does not keep back what is written. */
+  #faultsOfMounts(volume: string): Fault[] {
+    const faults = this.#faultsOf(volume);
+    return this.#options.inherited === undefined ? faults.filter(({ kind }) => kind !== 'slow-end') : faults;
+  }
+
   #reload(volume: string): string {
     this.#faults.delete(volume);
-    const faults = this.#faultsOf(volume);
+    const faults = this.#faultsOfMounts(volume);
     for (const mounted of this.#of(volume)) {
       mounted.misbehave(faults);
       this.#watched.get(mounted.fd)?.(false); // turns its interest to what it is now, and serves what has waited

@@ -1,6 +1,6 @@
 // Everything that this host can run: the fast loop, the fast tests on the other supported Node, the simulation, the real
 // tests in namespaces of their own, the original defects put back one at a time, and what may be concluded of the claims.
-// What cannot run is named with the reason. `prove` runs more seeds. The last line is `N passed, N failed, N skipped`.
+// What cannot run is named with the reason. `prove` runs more seeds, and the campaign on real mounts. The last line is `N passed, N failed, N skipped`.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,6 +13,9 @@ import { check, counted, finish, forgetResults, ROOT, run, skip, vitest } from '
 const OTHER_NODE = '24.21.0';
 /** Seeds of the simulation. */
 const SEEDS = { test: 2000, prove: 50_000 };
+
+/** Rounds of the campaign on real mounts, which only `prove` runs. */
+const CAMPAIGN_ROUNDS = 200;
 
 const mode = process.argv[2] === 'prove' ? 'prove' : 'test';
 
@@ -33,14 +36,27 @@ async function onOtherNode() {
   return vitest(name, ['--project', 'fast'], { prefix: [node] });
 }
 
-async function realTests() {
-  if (process.geteuid() !== 0) return skip('real tests', 'they mount filesystems; run them as root');
+/** Why nothing can be mounted here; null if it can. */
+async function whyNoMounts() {
+  if (process.geteuid() !== 0) return 'they mount filesystems; run them as root';
   const { status, output } = await run([...ISOLATED, 'true']);
-  if (status !== 0) return skip('real tests', `namespaces cannot be made here: ${output.trim()}`);
-  if (!existsSync('/dev/fuse')) return skip('real tests', 'there is no /dev/fuse; modprobe fuse');
+  if (status !== 0) return `namespaces cannot be made here: ${output.trim()}`;
+  return existsSync('/dev/fuse') ? null : 'there is no /dev/fuse; modprobe fuse';
+}
+
+async function realTests() {
+  const why = await whyNoMounts();
+  if (why !== null) return skip('real tests', why);
   const lacking = await installPackages();
   if (lacking !== null) process.stdout.write(`       ${lacking}\n`);
   return vitest('real tests', ['--project', 'real'], { prefix: [...ISOLATED, process.execPath] });
+}
+
+async function campaign() {
+  const why = await whyNoMounts();
+  if (why !== null) return skip('campaign on real mounts', why);
+  const program = [process.execPath, 'dist/scripts/campaign.js', String(CAMPAIGN_ROUNDS)];
+  return counted('campaign on real mounts', [...ISOLATED, ...program]);
 }
 
 forgetResults();
@@ -48,6 +64,7 @@ const counts = await fastLoop();
 counts.push(await onOtherNode());
 counts.push(await vitest('simulation', ['--project', 'sim'], { env: { FAIRLEAD_SIM_SEEDS: String(SEEDS[mode]) } }));
 counts.push(await realTests());
+if (mode === 'prove') counts.push(await campaign());
 counts.push(await counted('original defects put back', [process.execPath, 'dist/scripts/mutants.js']));
 counts.push(await check('claims settled by what ran', [process.execPath, 'dist/scripts/claims-report.js']));
 finish(counts);

@@ -32,32 +32,38 @@ const release: Operation = (mount, { body }) => {
   return mount.open.delete(fd) ? close(fd) : 0;
 };
 
-const read: Operation = (_mount, { body }) => {
+const read: Operation = (mount, { body }) => {
   const size = Math.min(body.readUInt32LE(16), MAX_WRITE);
-  return readSync(body.readUInt32LE(0), reply, 0, size, Number(body.readBigUInt64LE(8)));
+  return readSync(mount.written.content(body.readUInt32LE(0)), reply, 0, size, Number(body.readBigUInt64LE(8)));
 };
 
-const write: Operation = (_mount, { body }) => {
+const write: Operation = (mount, { body }) => {
   const fd = body.readUInt32LE(0);
   const size = body.readUInt32LE(16);
   if ((body.readUInt32LE(20) & FUSE_WRITE_KILL_SUIDGID) !== 0) dropPrivileges(fd);
-  reply.writeUInt32LE(writeSync(fd, body, 40, size, Number(body.readBigUInt64LE(8))), 0);
+  reply.writeUInt32LE(writeSync(mount.written.changed(fd), body, 40, size, Number(body.readBigUInt64LE(8))), 0);
   reply.writeUInt32LE(0, 4);
   return 8;
 };
 
-const sync: Operation = (_mount, { body }) => {
+const sync: Operation = (mount, { body }) => {
   const fd = body.readUInt32LE(0);
+  mount.written.store(fd);
   if ((body.readUInt32LE(8) & FSYNC_DATA_ONLY) !== 0) fdatasyncSync(fd);
   else fsyncSync(fd);
   return 0;
 };
 
-const allocate: Operation = (_mount, { body }) =>
-  fallocate(body.readUInt32LE(0), body.readUInt32LE(24), body.readBigInt64LE(8), body.readBigInt64LE(16));
+const allocate: Operation = (mount, { body }) =>
+  fallocate(
+    mount.written.changed(body.readUInt32LE(0)),
+    body.readUInt32LE(24),
+    body.readBigInt64LE(8),
+    body.readBigInt64LE(16),
+  );
 
-const seek: Operation = (_mount, { body }) => {
-  const offset = lseek(body.readUInt32LE(0), body.readBigInt64LE(8), body.readUInt32LE(16));
+const seek: Operation = (mount, { body }) => {
+  const offset = lseek(mount.written.content(body.readUInt32LE(0)), body.readBigInt64LE(8), body.readUInt32LE(16));
   if (offset < 0n) return Number(offset);
   reply.writeBigInt64LE(offset, 0);
   return 8;

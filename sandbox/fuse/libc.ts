@@ -62,6 +62,7 @@ export const listxattr = foreign<[path: string, into: Uint8Array, bytes: number]
 export const removexattr = foreign<[path: string, name: string]>('int removexattr(const char *, const char *)');
 export const flock = foreign<[fd: number, operation: number]>('int flock(int, int)');
 export const eventfd = foreign<[initial: number, flags: number]>('int eventfd(uint32_t, int)');
+export const memoryFile = foreign<[name: string, flags: number]>('int memfd_create(const char *, uint32_t)');
 export const umask = foreign<[mask: number]>('uint32_t umask(uint32_t)');
 export const mount = foreign<[source: string, target: string, type: string, flags: number, data: string]>(
   'int mount(const char *, const char *, const char *, ulong, const char *)',
@@ -119,9 +120,12 @@ export class Epoll {
   remove(fd: number): void {
     must(this.#control(2, fd, 0), 'epoll_ctl');
   }
-  /** Waits without end for events and tells each descriptor that has some; broken: it reports an error or a hang-up. */
-  wait(): { fd: number; broken: boolean }[] {
-    const count = epollWait(this.#fd, this.#events, MOST_EVENTS, -1);
+  /**
+   * Waits for events, that many milliseconds at most or without end, and tells each descriptor that has some; broken: it
+   * reports an error or a hang-up.
+   */
+  wait(ms = -1): { fd: number; broken: boolean }[] {
+    const count = epollWait(this.#fd, this.#events, MOST_EVENTS, ms);
     if (count === -constants.errno.EINTR) return [];
     must(count, 'epoll_wait');
     return Array.from({ length: count }, (_, i) => ({

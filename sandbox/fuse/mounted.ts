@@ -5,6 +5,7 @@ import { Nodes } from './nodes.js';
 import { changing, operations } from './operations.js';
 import { OUT_HEADER, Op, REQUEST_BYTES, type Request, initReply, parseRequest, replyBuffer } from './protocol.js';
 import type { Served } from './served.js';
+import { WriteBack } from './write-back.js';
 
 const EAGAIN = 11;
 const EINTR = 4;
@@ -26,6 +27,7 @@ export class Mounted implements Served {
   readonly volume: string;
   readonly nodes: Nodes;
   readonly open = new Set<number>();
+  readonly written = new WriteBack();
   readonly #xattrs: Served['xattrs'];
   readonly #held: Buffer[] = [];
   #faults: readonly Fault[] = [];
@@ -36,7 +38,7 @@ export class Mounted implements Served {
   constructor(fd: number, volume: string, root: string, xattrs: 'offered' | 'disabled') {
     this.fd = fd;
     this.volume = volume;
-    this.nodes = new Nodes(root);
+    this.nodes = new Nodes(root, (key) => this.written.sizeOf(key));
     this.#xattrs = xattrs;
   }
 
@@ -55,6 +57,8 @@ export class Mounted implements Served {
   misbehave(faults: readonly Fault[]): void {
     this.#faults = faults;
     this.#errno = find(faults, 'errno')?.errno ?? 0;
+    this.written.active = find(faults, 'slow-end') !== undefined;
+    if (!this.written.active) this.written.store();
     for (const held of this.#held.splice(0)) this.#take(held);
   }
 
@@ -69,7 +73,10 @@ export class Mounted implements Served {
     return true;
   }
 
-  /** Closes the connection: the kernel answers ENOTCONN to everything from now on, held requests included. */
+  /**
+   * Closes the connection: the kernel answers ENOTCONN to everything from now on, held requests included. What was written
+   * and is not stored stays for whoever stores it.
+   */
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;

@@ -19,13 +19,16 @@ const ESTALE = 116;
 export class Nodes {
   readonly #byId = new Map<number, Node>();
   readonly #byKey = new Map<string, number>();
+  readonly #sizeOf: (key: string) => bigint | undefined;
   #next = ROOT_ID + 1;
 
-  constructor(root: string) {
+  /** `sizeOf` tells the size of a file, by its identity, where the directory behind the volume does not. */
+  constructor(root: string, sizeOf: (key: string) => bigint | undefined) {
+    this.#sizeOf = sizeOf;
     const fd = openSync(root, O_PATH_NODE);
     statx(fd, statxBuffer);
-    this.#byId.set(ROOT_ID, { fd, key: key(), lookups: Infinity });
-    this.#byKey.set(key(), ROOT_ID);
+    this.#byId.set(ROOT_ID, { fd, key: identity(), lookups: Infinity });
+    this.#byKey.set(identity(), ROOT_ID);
   }
 
   /** The descriptor of a node: O_PATH, so good for names, attributes and /proc/self/fd, not for reading. */
@@ -45,17 +48,17 @@ export class Nodes {
 
   /** Takes the O_PATH descriptor of a file, makes it known and writes its fuse_entry_out. */
   enter(fd: number, rootSize: bigint): number {
-    const failed = statx(fd, statxBuffer);
+    const failed = this.look(fd);
     if (failed < 0) {
       close(fd);
       return failed;
     }
-    let id = this.#byKey.get(key());
+    let id = this.#byKey.get(identity());
     const known = id === undefined ? undefined : this.#byId.get(id);
     if (id === undefined || known === undefined) {
       id = this.#next++;
-      this.#byId.set(id, { fd, key: key(), lookups: 1 });
-      this.#byKey.set(key(), id);
+      this.#byId.set(id, { fd, key: identity(), lookups: 1 });
+      this.#byKey.set(identity(), id);
     } else {
       known.lookups++;
       close(fd);
@@ -63,6 +66,14 @@ export class Nodes {
     writeEntry(id);
     writeAttr(40, statxBuffer, id === ROOT_ID ? rootSize : undefined);
     return ENTRY_BYTES;
+  }
+
+  /** Leaves in `statxBuffer` what the volume says of an open file; answers 0 or -errno. */
+  look(fd: number): number {
+    const failed = statx(fd, statxBuffer);
+    const size = failed < 0 ? undefined : this.#sizeOf(identity());
+    if (size !== undefined) statxBuffer.writeBigUInt64LE(size, 40);
+    return failed;
   }
 
   /** The kernel drops `count` of its lookups. */
@@ -84,6 +95,6 @@ export class Nodes {
 }
 
 /** A file's identity, from `statxBuffer`: inode and device. */
-function key(): string {
+export function identity(): string {
   return statxBuffer.toString('latin1', 32, 40) + statxBuffer.toString('latin1', 136, 144);
 }

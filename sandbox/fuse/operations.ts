@@ -39,7 +39,7 @@ function lookup(mount: Served, { node, body }: Request): number {
 }
 
 function attributes(mount: Served, node: number): number {
-  const failed = statx(mount.nodes.fd(node), statxBuffer);
+  const failed = mount.nodes.look(mount.nodes.fd(node));
   if (failed < 0) return failed;
   reply.fill(0, 0, 16); // valid for no time
   writeAttr(16, statxBuffer, node === ROOT_ID ? mount.rootSize : undefined);
@@ -76,8 +76,8 @@ function setAttributes(mount: Served, { node, body }: Request): number {
   if (has(FATTR.MODE)) chmodSync(procPath(fd), body.readUInt32LE(68) & 0o7777);
   if (has(FATTR.SIZE)) {
     const size = Number(body.readBigUInt64LE(16));
-    if (has(FATTR.FH)) ftruncateSync(body.readUInt32LE(8), size);
-    else truncateSync(procPath(fd), size);
+    if (has(FATTR.FH)) ftruncateSync(mount.written.changed(body.readUInt32LE(8)), size);
+    else truncateSync(procPath(mount.written.changed(fd)), size);
     if (has(FATTR.KILL_SUIDGID)) dropPrivileges(fd);
   }
   if (has(FATTR.ATIME | FATTR.MTIME)) {

@@ -3,6 +3,7 @@ import { chmodSync } from 'node:fs';
 import { procPath, statx } from './libc.js';
 import { type Nodes, statxBuffer } from './nodes.js';
 import type { Request } from './protocol.js';
+import type { WriteBack } from './write-back.js';
 
 /** One mount, as its operations see it. */
 export interface Served {
@@ -11,6 +12,8 @@ export interface Served {
   /** st_size of the root directory: 0, as Quobyte's, unless a fault says otherwise. */
   readonly rootSize: bigint;
   readonly xattrs: 'offered' | 'disabled' | 'refused';
+  /** What was written and is not stored yet. */
+  readonly written: WriteBack;
   /** Descriptors that this mount's open files use. */
   readonly open: Set<number>;
 }

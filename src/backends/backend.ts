@@ -59,13 +59,6 @@ export interface HelperFailure {
   readonly output: string;
 }
 
-/** What recognition of a local mount needs from the world: st_dev and the root of the directory that was asked for. */
-export interface SourceIdentity {
-  readonly dev: string;
-  /** Path of the source within its filesystem, as mountinfo's `root` field shows it. */
-  readonly root: string;
-}
-
 /** One kind of filesystem. */
 export interface Backend<Name extends BackendName = BackendName> {
   readonly name: Name;
@@ -80,12 +73,15 @@ export interface Backend<Name extends BackendName = BackendName> {
     settings: SettingsByBackend[Name],
     mountpoint: string,
   ): { readonly program: string; readonly args: readonly Argument[] } | null;
-  /** Is this entry the volume? `source` is given where {@link Backend.identifiedBySource} is true. */
-  recognises(entry: MountEntry, volume: Volume, source: SourceIdentity | null): boolean;
-  /** Whether recognition needs the source directory's identity (bind mounts) instead of the table's source text. */
+  /** Is this entry the volume, by what the table says of it? Never where {@link Backend.identifiedBySource} is true. */
+  recognises(entry: MountEntry, volume: Volume): boolean;
+  /** Whether a mount is recognised by the inode of its root (bind mounts) instead of the table's source text. */
   readonly identifiedBySource: boolean;
-  /** The exports that this entry may have been mounted from, for finding the record-less mount's name by its leaf. */
-  candidateExports(entry: MountEntry): readonly Export[];
+  /**
+   * The exports that this entry may have been mounted from, for finding the record-less mount's name by its leaf. `paths` are
+   * those at which the host shows the mount's root besides the mount itself.
+   */
+  candidateExports(entry: MountEntry, paths: readonly string[]): readonly Export[];
   /** Extended attribute that a live root may show, or null. */
   readonly witness: string | null;
   /** What the probe's facts mean. */

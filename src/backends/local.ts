@@ -7,7 +7,7 @@ import { isBelow, parseAbsolutePath } from '../core/paths.js';
 import { refusal } from '../core/text.js';
 import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
 import type { Export, Volume } from '../core/volume.js';
-import type { Backend, LocalSettings, MountWay, SourceIdentity } from './backend.js';
+import type { Backend, LocalSettings, MountWay } from './backend.js';
 import { explainHelper } from './helper-failure.js';
 import { judgeFacts } from './judgement.js';
 
@@ -43,13 +43,21 @@ export const local: Backend<'local'> = {
     return null;
   },
 
-  recognises(entry: MountEntry, _volume: Volume, source: SourceIdentity | null): boolean {
-    return source !== null && entry.dev === source.dev && entry.root === source.root;
+  /** The table shows names, and a directory is not its name. */
+  recognises(): boolean {
+    return false;
   },
 
-  /** The table shows the path within the filesystem, which does not tell the path on the host. */
-  candidateExports(): readonly Export[] {
-    return [];
+  /** Whatever path the host shows the directory at may be the one that was bound; the leaf proves which. */
+  candidateExports(_entry: MountEntry, paths: readonly string[]): readonly Export[] {
+    return paths.flatMap((path) => {
+      try {
+        return [local.parseExport(path, 'path')];
+      } catch (error) {
+        if (error instanceof FairleadError) return [];
+        throw error;
+      }
+    });
   },
 
   judge(facts: ProbeFacts, access: Access): Judgement {

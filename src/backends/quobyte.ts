@@ -22,6 +22,8 @@ const VOLUME_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}\p{M}._+=@~:-]*$/u;
 /** `quobyte@<registry>[|<registry>…]/<volume>` (seen in the mount tables of clients 1.x to 3.x; commas become `|`). */
 const SOURCE = /^quobyte@([^/]+)\/([^/]+)$/;
 const FS_TYPES: readonly string[] = ['fuse.quobyte', 'fuse'];
+/** What the kernel shows of a FUSE mount that root has made; of any other user's the source says what that user likes (mount.fuse(8)). */
+const ROOTS_OWN = 'user_id=0';
 /** Lists up to this long are tried in every order (120 of them); longer ones in the table's order only. */
 const MAX_PERMUTED = 5;
 
@@ -133,6 +135,7 @@ function readSource(entry: MountEntry): {
 } | null {
   const match = SOURCE.exec(entry.source);
   if (match === null || !FS_TYPES.includes(entry.fsType) || entry.root !== '/') return null;
+  if (!entry.superOptions.includes(ROOTS_OWN)) return null;
   const [, registries = '', name = ''] = match;
   try {
     return { registries: registries.split(/[|,]/), keys: parseRegistries(registries, 'source', /[|,]/), name };

@@ -15,7 +15,8 @@ export type UnmountEnd =
 
 /** How the binding of a directory ended. `failed`: a call on the directory was answered so. `lost`: see {@link UnmountEnd}. */
 export type Binding =
-  | { readonly end: BindEnd }
+  | { readonly end: Exclude<BindEnd, 'bound'> }
+  | { readonly end: 'bound'; readonly mountId: number }
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'lost' }
   | { readonly end: 'exhausted' };
@@ -64,7 +65,7 @@ export class Acts {
     const end = await this.#run(this.#binding, { kind: 'bind', ...job });
     switch (end.kind) {
       case 'bind':
-        return { end: end.end };
+        return end.end === 'bound' ? { end: 'bound', mountId: end.mountId } : { end: end.end };
       case 'failed':
         return { end: 'failed', errno: end.errno };
       case 'exhausted':

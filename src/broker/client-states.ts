@@ -132,7 +132,24 @@ function superblockOf(context: Context, place: ClientSite, client: Client): 'exi
   const candidates = candidatesFor(context, place);
   if (candidates === null || client.earlier === null) return 'unknown';
   const { earlier } = client;
-  return candidates.every((one) => earlier.some((other) => isSame(one, other))) ? 'gone' : 'unknown';
+  const later = candidates.filter((one) => !earlier.some((other) => isSame(one, other)));
+  return withoutStrangers(context, place, later).length === 0 ? 'gone' : 'unknown';
+}
+
+/**
+ * Without those that another mount namespace shows as something else: what is mounted in a container is told from the
+ * volume by its source, wherever it is mounted. Nothing follows from what is not found there.
+ */
+function withoutStrangers(
+  { machine }: Context,
+  place: ClientSite,
+  candidates: readonly Superblock[],
+): readonly Superblock[] {
+  const shown = machine.superblocks.elsewhere(new Set(candidates.map(({ dev }) => dev)));
+  const strange = new Set(shown.filter((entry) => !place.recognises(entry)).map(({ dev }) => dev));
+  return candidates.filter(
+    ({ dev }) => !strange.has(dev) || machine.table.at(place.mountpoint).some((one) => one.dev === dev),
+  );
 }
 
 function compare(known: Superblock, now: Superblock | 'none' | 'unknown'): 'exists' | 'gone' | 'unknown' {
@@ -156,7 +173,7 @@ export function candidatesFor({ machine }: Context, place: ClientSite): readonly
   const hidden = machine.superblocks.others(new Set(mounts.map(({ dev }) => dev)));
   if (hidden === null) return null;
   const isCandidate = (entry: MountEntry): boolean =>
-    place.recognises(entry, null) || (entry.mountPoint === place.mountpoint && place.resembles(entry));
+    place.recognises(entry) || (entry.mountPoint === place.mountpoint && place.resembles(entry));
   const shown = mounts.filter(isCandidate).map(({ dev }) => machine.superblocks.at(dev));
   return [...hidden, ...shown.filter((seen) => typeof seen !== 'string')];
 }

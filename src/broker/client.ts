@@ -2,13 +2,13 @@
 // mounts is made here.
 
 import type { z } from 'zod';
-import type { Broker, DiskFacts, Finding, Inventory, ObserveOptions } from '../core/broker-api.js';
+import type { Broker, DiskFacts, Finding, Inventory, LeafChanges, ObserveOptions } from '../core/broker-api.js';
 import { errorBody } from '../core/errors.js';
 import type { DiskName } from '../core/names.js';
 import type { Holder, InventoryItem, Observation } from '../core/observation.js';
 import type { StepEnd, StepKind } from '../core/steps.js';
 import type { Judgement } from '../core/verdict.js';
-import type { Volume } from '../core/volume.js';
+import type { LeafName, Volume } from '../core/volume.js';
 import { LinkClient } from '../link/client.js';
 import type { LinePorts, Question } from '../link/line.js';
 import { PARTS, PROTOCOL_VERSION, type RequestOf, RESULTS, type ResultOf, type VerbName } from './protocol.js';
@@ -60,13 +60,17 @@ export class BrokerClient extends LinkClient implements Broker {
     return this.#read('abort', { volume: volume.url }, budgetMs);
   }
 
-  async inventory(budgetMs: number): Promise<Inventory> {
+  async inventory(leaves: readonly LeafName[] | 'all', budgetMs: number): Promise<Inventory> {
     const { result, parts } = await this.line.read(
-      { verb: 'inventory', args: {}, result: RESULTS.inventory, part: PARTS.inventory },
+      { verb: 'inventory', args: { leaves }, result: RESULTS.inventory, part: PARTS.inventory },
       budgetMs,
     );
     const items: InventoryItem[] = parts.flatMap((part) => part.items);
     return { bootId: result.bootId, items };
+  }
+
+  async watch(seen: number | null, budgetMs: number): Promise<LeafChanges> {
+    return this.#read('watch', { seen }, budgetMs);
   }
 
   async examine(budgetMs: number): Promise<readonly Finding[]> {

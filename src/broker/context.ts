@@ -5,7 +5,9 @@ import type { BrokerPoint, Reach } from '../core/journal.js';
 import type { SettingsByBackend } from '../backends/backend.js';
 import type { Machine } from '../sys/ports.js';
 import { KeyLocks } from '../core/key-locks.js';
+import { Bound } from './bound.js';
 import { Clients } from './clients.js';
+import { LeafWatch } from './leaf-watch.js';
 import { Prober } from './prober.js';
 import { UnitsSeen } from './units-seen.js';
 
@@ -33,16 +35,20 @@ export interface BrokerPorts {
   readonly reach: Reach<BrokerPoint>;
 }
 
-/** The broker's state. All of it but the clients is in memory alone, and may be lost at any instruction. */
+/** The broker's state. All of it but the clients and the bound directories is in memory alone, and may be lost at any instruction. */
 export interface Context extends BrokerPorts {
   readonly prober: Prober;
   readonly locks: KeyLocks;
   /** Mount helpers at work now. */
   readonly helpers: { count: number };
   readonly clients: Clients;
+  readonly bound: Bound;
   /** Whether the units that an earlier process left are among the clients. */
   readonly unitsKnown: { done: boolean };
   readonly unitsSeen: UnitsSeen;
+  readonly leafWatch: LeafWatch;
+  /** Questions for changes that wait now. */
+  readonly watchers: { count: number };
 }
 
 /** A broker that has done nothing yet. */
@@ -53,7 +59,10 @@ export function createContext(ports: BrokerPorts): Context {
     locks: new KeyLocks(ports.machine.clock),
     helpers: { count: 0 },
     clients: new Clients(ports.machine.notes, ports.machine.bootId),
+    bound: new Bound(ports.machine.notes, ports.machine.bootId),
     unitsKnown: { done: false },
     unitsSeen: new UnitsSeen(),
+    leafWatch: new LeafWatch(),
+    watchers: { count: 0 },
   };
 }

@@ -1,15 +1,15 @@
 // A volume and where it belongs on this host: made from URL text by the backend's own grammar and by the broker's own
 // reading of the configuration. Leaf, mountpoint, command lines and unit names are computed here and never accepted.
 
-import type { Backend, BackendSettings, MountWay, SourceIdentity } from '../backends/backend.js';
+import type { Backend, BackendSettings, MountWay } from '../backends/backend.js';
 import { backendOf, parseVolume } from '../backends/registry.js';
 import type { Argument } from '../core/argv.js';
 import type { MountEntry } from '../core/mountinfo.js';
 import { mountpointOf } from '../core/paths.js';
 import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
-import type { Volume } from '../core/volume.js';
+import type { Leaf, Volume } from '../core/volume.js';
 import type { Context } from './context.js';
-import type { ProbeTarget } from './prober.js';
+import type { BindSite, ProbeTarget } from './prober.js';
 import { unitName } from './unit-names.js';
 
 /** A command line, program first by itself. */
@@ -32,10 +32,10 @@ export interface Place {
    * for it; taking away what was allowed once must stay possible.
    */
   authorise(): void;
-  /** Is the entry this volume? `source` is the identity of {@link identifiedBy} now; null where the table alone tells. */
-  recognises(entry: MountEntry, source: SourceIdentity | null): boolean;
-  /** The directory whose identity tells mounts of this volume from others; null: the table alone tells. */
-  readonly identifiedBy: string | null;
+  /** Is the entry this volume, as far as the table alone tells? Never where {@link identifiedBy} is not null. */
+  recognises(entry: MountEntry): boolean;
+  /** How the directory that is bound is found: its inode tells mounts of this volume from others. Null: the table alone tells. */
+  readonly identifiedBy: BindSite | null;
   /** Does the entry look like a mount of this backend, whichever volume it is? */
   resembles(entry: MountEntry): boolean;
   mountWay(): MountWay;
@@ -66,9 +66,9 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
     unmountUnit: unitName('unmount', base, volume.leaf),
     configFile: 'clientConfig' in settings ? settings.clientConfig : null,
     authorise: () => backend.authorise(volume, settings),
-    recognises: (entry, source) => backend.recognises(entry, volume, source),
-    identifiedBy: backend.identifiedBySource ? boundDirectory(mountWay()) : null,
-    resembles: (entry) => backend.candidateExports(entry).length > 0,
+    recognises: (entry) => backend.recognises(entry, volume),
+    identifiedBy: backend.identifiedBySource ? siteOf(mountWay(), base, volume.leaf) : null,
+    resembles: (entry) => backend.candidateExports(entry, []).length > 0,
     mountWay,
     unmountCommand: () => backend.unmountCommand(settings, mountpoint),
     judge: (facts, access) => backend.judge(facts, access, settings),
@@ -84,6 +84,6 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
   };
 }
 
-function boundDirectory(way: MountWay): string | null {
-  return way.way === 'bind' ? way.source : null;
+function siteOf(way: MountWay, base: string, leaf: Leaf): BindSite | null {
+  return way.way === 'bind' ? { source: way.source, roots: way.roots, base, leaf } : null;
 }

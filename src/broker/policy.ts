@@ -7,7 +7,7 @@ import type { Judgement } from '../core/verdict.js';
 import { baseFault, fileFault } from '../sys/soundness.js';
 import type { Context } from './context.js';
 import type { Place } from './place.js';
-import type { SeenMount, Sight } from './sight.js';
+import { OUT_OF_PLACE, type SeenMount, type Sight } from './sight.js';
 
 /** Refuses a place whose base is unsound now. */
 export function requireSoundBase(context: Context, place: Place): void {
@@ -43,6 +43,14 @@ export function requireRecognised(place: Place, sight: Sight): SeenMount | null 
     place,
     'Another filesystem is mounted at this leaf, and it is not touched. Unmount it, then try again.',
   );
+}
+
+/** Refuses a bind whose directory is not the one that the volume names now. */
+export function requireInPlace(place: Place, mount: SeenMount): SeenMount {
+  if (!mount.isOutOfPlace) return mount;
+  throw new FairleadError('unhealthy', `${OUT_OF_PLACE.reason} ${OUT_OF_PLACE.advice ?? ''}`, {
+    leaf: place.volume.leaf,
+  });
 }
 
 /** Refuses to mount onto anything but an empty directory. Call it only when nothing is mounted. */

@@ -7,7 +7,7 @@ import type { Clock } from '../core/clock.js';
 import { FairleadError } from '../core/errors.js';
 import type { DiskSight } from '../core/observation.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
-import type { DirectoryIdentity, Machine } from '../sys/ports.js';
+import type { DirectoryIdentity, Machine, MountedDirectory, ProbeJob } from '../sys/ports.js';
 import { Acts } from './acts.js';
 import { LATE, within } from '../core/deadline.js';
 import { type JobEnd, ProbePool } from './probe-pool.js';
@@ -32,9 +32,16 @@ export type DiskAnswer =
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'hung' };
 
-/** Which directory the source of a bind is now; `identity` null: none (any more). */
+/** What is asked about a bind: see the probe job of this name. */
+export type BindSite = Omit<Extract<ProbeJob, { readonly kind: 'identify' }>, 'kind'>;
+
+/** Which directories source and mount of a bind are now; null: none (any more). */
 export type Identified =
-  | { readonly end: 'answered'; readonly identity: DirectoryIdentity | null }
+  | {
+      readonly end: 'answered';
+      readonly source: DirectoryIdentity | null;
+      readonly mounted: MountedDirectory | null;
+    }
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'hung' };
 
@@ -60,7 +67,7 @@ interface DiskCall {
 }
 interface IdentifyCall {
   readonly kind: 'identify';
-  readonly source: string;
+  readonly site: BindSite;
   readonly waiting: Waiting<Identified>[];
 }
 interface Waiting<T> {
@@ -163,18 +170,20 @@ export class Prober {
   }
 
   /**
-   * Which directory `source` is, which was bound to make this mount: it lies on the same storage, so it has the mount's
-   * gate. Rejects like {@link probe}.
+   * Which directories source and mount of a bind are: they lie on the same storage, so they have the mount's gate. Rejects
+   * like {@link probe}.
    */
-  identify(target: ProbeTarget, source: string): Promise<Identified> {
+  identify(target: ProbeTarget, site: BindSite): Promise<Identified> {
     return new Promise((resolve, reject) => {
       const gate = this.#gate(target);
       if (gate.running === 'overdue') {
         resolve({ end: 'hung' });
         return;
       }
-      const next = gate.queue.find((call): call is IdentifyCall => call.kind === 'identify' && call.source === source);
-      if (next === undefined) gate.queue.push({ kind: 'identify', source, waiting: [{ resolve, reject }] });
+      const next = gate.queue.find(
+        (call): call is IdentifyCall => call.kind === 'identify' && call.site.source === site.source,
+      );
+      if (next === undefined) gate.queue.push({ kind: 'identify', site, waiting: [{ resolve, reject }] });
       else next.waiting.push({ resolve, reject });
       this.#pump(target, gate);
     });
@@ -269,10 +278,10 @@ export class Prober {
   }
 
   async #identifyNow(call: IdentifyCall): Promise<void> {
-    const seen = await this.#run(0, 0, { kind: 'identify', source: call.source });
+    const seen = await this.#run(0, 0, { kind: 'identify', ...call.site });
     const answer: Identified =
       seen.kind === 'identify'
-        ? { end: 'answered', identity: seen.identity }
+        ? { end: 'answered', source: seen.source, mounted: seen.mounted }
         : { end: 'failed', errno: seen.kind === 'failed' ? seen.errno : 'EPROTO' };
     for (const { resolve } of call.waiting) resolve(answer);
   }

@@ -6,10 +6,10 @@
 // travel to the broker.
 
 import { z } from 'zod';
-import { MAX_NAME_BYTES } from '../core/limits.js';
+import { MAX_NAME_BYTES, MAX_WATCHED_CHANGES } from '../core/limits.js';
 import { STEP_KINDS } from '../core/steps.js';
 import { VERDICTS } from '../core/verdict.js';
-import { isLeaf, type Leaf } from '../core/volume.js';
+import { BACKEND_NAMES, isLeaf, type Leaf } from '../core/volume.js';
 import { failure, finding, head, size, text, volume } from '../link/forms.js';
 
 /** Said in `hello`; agent and broker of different versions do not talk. */
@@ -19,6 +19,8 @@ export const SOCKET = 'broker.sock';
 
 // --- requests ---------------------------------------------------------------------------------------------------
 
+const leaf = z.custom<Leaf>(isLeaf);
+const leafName = z.strictObject({ backend: z.enum(BACKEND_NAMES), leaf });
 const access = z.enum(['read-write', 'read-only']);
 const diskName = z.string().min(1).max(MAX_NAME_BYTES);
 
@@ -37,7 +39,12 @@ export const REQUESTS = {
   disk: z.strictObject({ ...head, verb: z.literal('disk'), volume, name: diskName }),
   holders: z.strictObject({ ...head, verb: z.literal('holders'), volume }),
   abort: z.strictObject({ ...head, verb: z.literal('abort'), volume }),
-  inventory: z.strictObject({ ...head, verb: z.literal('inventory') }),
+  inventory: z.strictObject({
+    ...head,
+    verb: z.literal('inventory'),
+    leaves: z.union([z.literal('all'), z.array(leafName).max(MAX_WATCHED_CHANGES)]),
+  }),
+  watch: z.strictObject({ ...head, verb: z.literal('watch'), seen: z.int().min(0).nullable() }),
   examine: z.strictObject({ ...head, verb: z.literal('examine') }),
 } as const;
 
@@ -47,8 +54,6 @@ export type VerbName = keyof typeof REQUESTS;
 export type RequestOf<V extends VerbName> = z.output<(typeof REQUESTS)[V]>;
 
 // --- replies ----------------------------------------------------------------------------------------------------
-
-const leaf = z.custom<Leaf>(isLeaf);
 
 const stepEnd = z.discriminatedUnion('end', [
   z.strictObject({ end: z.literal('done'), changed: z.boolean() }),
@@ -65,6 +70,7 @@ const observedMount = z.strictObject({
 const judgement = z.strictObject({
   verdict: z.enum(VERDICTS),
   reason: text,
+  advice: text.exactOptional(),
   dead: z.boolean(),
   errno: text.exactOptional(),
 });
@@ -74,7 +80,7 @@ const observation = {
   mountpoint: text,
   directory: z.enum(['absent', 'empty', 'occupied', 'link', 'not-a-directory', 'mounted']),
   mounts: z.array(observedMount),
-  isDeep: z.boolean(),
+  mayHideOurs: z.boolean(),
   unit: z.enum(['idle', 'starting', 'serving']),
   former: z.array(z.strictObject({ state: z.enum(['serving', 'ending']) })),
   judgement: judgement.exactOptional(),
@@ -99,6 +105,7 @@ export const RESULTS = {
   holders: z.array(holder),
   abort: judgement,
   inventory: z.strictObject({ bootId: text }),
+  watch: z.strictObject({ version: z.int().min(0), leaves: z.union([z.literal('all'), z.array(leafName)]) }),
   examine: z.array(finding),
 } as const;
 

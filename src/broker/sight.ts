@@ -10,13 +10,16 @@ import type { Judgement } from '../core/verdict.js';
 import type { Context } from './context.js';
 import { type Deadline, LATE, within } from '../core/deadline.js';
 import type { Place } from './place.js';
+import { isSameDirectory } from './bound.js';
 import { HUNG, type Identified } from './prober.js';
 
 /** A mount at a leaf. */
 export interface SeenMount {
   readonly entry: MountEntry;
-  /** True in doubt as well, see {@link Sight.doubt}. */
+  /** It is the volume's, or ours for the volume ({@link isOutOfPlace}). True in doubt as well, see {@link Sight.doubt}. */
   readonly recognised: boolean;
+  /** It is our bind, and the directory that was bound is not the one that the volume names now. */
+  readonly isOutOfPlace: boolean;
 }
 
 /** What lies at a leaf. */
@@ -24,8 +27,8 @@ export interface Sight {
   readonly directory: LeafState;
   /** Bottom first. */
   readonly mounts: readonly SeenMount[];
-  /** More mounts lie below those, too many to be looked at. */
-  readonly isDeep: boolean;
+  /** Among what is not recognised, or lies too deep to be looked at, may be our mount. */
+  readonly mayHideOurs: boolean;
   /** The mount that a path walk arrives at. */
   readonly top: SeenMount | undefined;
   /**
@@ -35,33 +38,93 @@ export interface Sight {
   readonly doubt: Judgement | null;
 }
 
+/** What is said of a bind whose directory is not where it was. It lives, and shows what nobody asked for. */
+export const OUT_OF_PLACE: Judgement = {
+  verdict: 'stale',
+  reason: 'The directory that the volume names was renamed, removed or replaced; what is mounted is the one before.',
+  advice: 'Put it back, or disconnect everybody who uses the volume, then connect again.',
+  dead: false,
+};
+
+/** Looks that are begun anew because the mount changed while its directory was identified. */
+const LOOKS = 3;
+
 /** Looks. Throws `deadline-exceeded` when the time is up before the directory that was bound has answered. */
 export async function look(context: Context, place: Place, deadline: Deadline): Promise<Sight> {
-  const top = context.machine.table.at(place.mountpoint).at(-1);
-  if (place.identifiedBy === null || top === undefined) {
-    return sightOf(context, place, { end: 'answered', identity: null });
+  for (let looks = 1; ; looks += 1) {
+    const top = stackAt(context, place).at(-1);
+    if (place.identifiedBy === null || top === undefined) return sightOf(context, place, null);
+    const asking = context.prober.identify(place.target(top.dev), place.identifiedBy);
+    const identified = await within(context.machine.clock, asking, deadline.remaining);
+    if (identified === LATE) {
+      const message = 'The time was up before the volume had been looked at. Try again with a later deadline.';
+      throw new FairleadError('deadline-exceeded', message, { leaf: place.volume.leaf });
+    }
+    const now = stackAt(context, place).at(-1);
+    const isOfTop = identified.end !== 'answered' || identified.mounted?.mountId === now?.mountId;
+    if (isOfTop && (now === undefined || sameMount(now, top))) return sightOf(context, place, identified);
+    if (looks === LOOKS) {
+      throw new FairleadError('unavailable', 'The mount changes while it is looked at. Try again.', {
+        leaf: place.volume.leaf,
+      });
+    }
   }
-  const asking = context.prober.identify(place.target(top.dev), place.identifiedBy);
-  const identified = await within(context.machine.clock, asking, deadline.remaining);
-  if (identified === LATE) {
-    const message = 'The time was up before the volume had been looked at. Try again with a later deadline.';
-    throw new FairleadError('deadline-exceeded', message, { leaf: place.volume.leaf });
-  }
-  return sightOf(context, place, identified);
 }
 
-/** The table as it is at this moment. */
-function sightOf({ machine }: Context, place: Place, identified: Identified): Sight {
-  const stack = machine.table.at(place.mountpoint);
+/**
+ * The mounts at the leaf. A walk to it must agree with the table: a directory above, or the leaf itself (from another mount
+ * namespace), may have been renamed, of which the table does not tell by itself.
+ */
+function stackAt({ machine }: Context, { base, mountpoint, volume }: Place): readonly MountEntry[] {
+  const stack = machine.table.at(mountpoint);
+  if (stack.length > 0 === machine.directories.isMounted(base, volume.leaf)) return stack;
+  machine.table.forget();
+  return machine.table.at(mountpoint);
+}
+
+/** The leaf as it is at this moment. `identified` null: nobody was asked. */
+function sightOf(context: Context, place: Place, identified: Identified | null): Sight {
+  const { machine, bound } = context;
+  const stack = stackAt(context, place);
   const entries = stack.slice(-MAX_OBSERVED_MOUNTS);
-  const doubt = entries.length === 0 ? null : doubtOf(place, identified);
-  const source = identified.end === 'answered' ? identified.identity : null;
-  const mounts = entries.map((entry) => ({ entry, recognised: doubt !== null || place.recognises(entry, source) }));
+  const doubt = entries.length === 0 || identified === null ? null : doubtOf(place, identified);
+  const mounts = entries.map((entry): SeenMount => {
+    if (place.identifiedBy === null || doubt !== null) {
+      return { entry, recognised: doubt !== null || place.recognises(entry), isOutOfPlace: false };
+    }
+    return { entry, ...recogniseBind(context, place, entry, identified) };
+  });
   const directory = entries.length > 0 ? 'mounted' : machine.directories.leafState(place.base, place.volume.leaf);
-  return { directory, mounts, isDeep: stack.length > entries.length, top: mounts.at(-1), doubt };
+  const isUnknown = place.identifiedBy !== null && bound.of(place) === undefined;
+  const mayHideOurs = stack.length > entries.length || (isUnknown && mounts.some(({ recognised }) => !recognised));
+  return { directory, mounts, mayHideOurs, top: mounts.at(-1), doubt };
 }
 
-function doubtOf(place: Place, identified: Identified): Judgement | null {
+/**
+ * Is this bind the volume's? The one that a walk arrives at is told by the inodes of its root and of the directory that the
+ * volume names; one below, which no walk reaches, by what was written down of it.
+ */
+function recogniseBind(
+  { bound }: Context,
+  place: Place,
+  entry: MountEntry,
+  identified: Identified | null,
+): Pick<SeenMount, 'recognised' | 'isOutOfPlace'> {
+  const note = bound.of(place);
+  const { mounted, source } = identified?.end === 'answered' ? identified : NOBODY;
+  if (mounted?.mountId !== entry.mountId) {
+    return { recognised: note?.mountId === entry.mountId && note.dev === entry.dev, isOutOfPlace: false };
+  }
+  const isRight = source !== null && isSameDirectory(source, mounted);
+  const isOurs = isRight || (note !== undefined && isSameDirectory(note, mounted));
+  if (isOurs && note?.mountId !== entry.mountId) bound.keep(place, { ...mounted });
+  return { recognised: isOurs, isOutOfPlace: isOurs && !isRight };
+}
+
+const NOBODY = { mounted: null, source: null } as const;
+
+/** Why it cannot be told which directory is which; null: it can. */
+export function doubtOf(place: Place, identified: Identified): Judgement | null {
   switch (identified.end) {
     case 'answered':
       return null;

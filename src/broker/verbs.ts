@@ -9,6 +9,7 @@ import { hello, inventory } from './handlers/inventory.js';
 import { observe } from './handlers/observe.js';
 import { settle, step } from './handlers/step.js';
 import { disk, holders } from './handlers/use.js';
+import { watch } from './handlers/watch.js';
 import { REQUESTS, type VerbName } from './protocol.js';
 
 /** See the file's head. */
@@ -66,6 +67,13 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.inventory,
     handler: inventory,
     reason: 'After a start the agent must learn what is mounted below the bases. Reads the table and the bases only.',
+  }),
+  watch: verb({
+    callers: ['agent', 'root'],
+    schema: REQUESTS.watch,
+    handler: watch,
+    reason:
+      'What somebody else mounts or unmounts at a leaf must be noticed. Waits for a change of the mount table; tells backends and leaves, a few callers at a time.',
   }),
   examine: verb({
     callers: ['agent', 'root'],

@@ -5,7 +5,7 @@ import type { DiskName } from './names.js';
 import type { Holder, InventoryItem, Observation } from './observation.js';
 import type { StepEnd, StepKind } from './steps.js';
 import type { Access, Judgement } from './verdict.js';
-import type { Volume } from './volume.js';
+import type { LeafName, Volume } from './volume.js';
 
 /** What is wrong on the host, found by the broker's own looking around. */
 export interface Finding {
@@ -54,13 +54,22 @@ export interface Broker {
    * `conflict` when it does not hang.
    */
   abort(volume: Volume, budgetMs: number): Promise<Judgement>;
-  /** Every mount, leaf directory and client under the configured bases. */
-  inventory(budgetMs: number): Promise<Inventory>;
+  /** Every mount, leaf directory and client under the configured bases, or at these leaves only. */
+  inventory(leaves: readonly LeafName[] | 'all', budgetMs: number): Promise<Inventory>;
+  /** The leaves at which the mount table has changed since `seen`; waits until there are any, or the time is up. */
+  watch(seen: number | null, budgetMs: number): Promise<LeafChanges>;
   examine(budgetMs: number): Promise<readonly Finding[]>;
   /** Calls the listener each time a connection to a broker has been made (again), until the returned function is called. */
   onConnect(listener: () => void): () => void;
   /** Whether a broker is connected now. */
   readonly connected: boolean;
+}
+
+/** Where the mount table has changed. `all`: everywhere, as far as is known. */
+export interface LeafChanges {
+  /** To be given with the next question. */
+  readonly version: number;
+  readonly leaves: readonly LeafName[] | 'all';
 }
 
 /** The world as it is found at start. */

@@ -52,6 +52,14 @@ export const MAX_DEADLINE_MS = 3_600_000;
 export const RETRY_FIRST_MS = 500;
 /** See {@link RETRY_FIRST_MS}. */
 export const RETRY_LAST_MS = 30_000;
+/** Leaves whose last change in the mount table is remembered for whoever watches; of more it is said that all may have. */
+export const MAX_WATCHED_CHANGES = 1024;
+/** Questions for changes of the mount table that may wait at the broker. */
+export const MAX_WATCHERS = 8;
+/** Milliseconds between two questions of the kernel whether the mount table has changed, while somebody waits for it. */
+export const TABLE_POLL_MS = 200;
+/** Milliseconds between two questions of the agent for changes, at least. */
+export const WATCH_GAP_MS = 300;
 /** Milliseconds between two looks at a leaf whose last client is to end by itself. */
 export const WATCH_MS = 2000;
 /** Jobs that may hang in one probe child at the same time (its thread pool has 64 threads). */

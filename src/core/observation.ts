@@ -52,8 +52,8 @@ export interface Observation {
   readonly directory: LeafState;
   /** Bottom first, topmost last; usually none or one. */
   readonly mounts: readonly ObservedMount[];
-  /** More mounts lie below those, too many to be looked at: what they are is not known. */
-  readonly isDeep: boolean;
+  /** Among the mounts that are not recognised, or below those that were looked at, may be ours. */
+  readonly mayHideOurs: boolean;
   readonly unit: UnitState;
   readonly former: readonly FormerClient[];
   /**

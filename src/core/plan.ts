@@ -105,9 +105,11 @@ export function refusalOf(judgement: Judgement, observation: Observation, access
         leaf,
       });
     case 'stale':
-      return new FairleadError('unhealthy', `${judgement.reason} Look at the storage service, then connect again.`, {
-        leaf,
-      });
+      return new FairleadError(
+        'unhealthy',
+        `${judgement.reason} ${judgement.advice ?? 'Look at the storage service, then connect again.'}`,
+        { leaf },
+      );
     case 'hung':
       return new FairleadError(
         'hung',
@@ -138,7 +140,7 @@ export function planRelease(observation: Observation): ReleasePlan {
       steps: observation.mounts.length > 1 ? steps('unmount') : steps('unmount', 'remove-leaf'),
     };
   }
-  if (observation.isDeep || observation.mounts.some((mount) => mount.recognised)) return { kind: 'covered' };
+  if (observation.mayHideOurs || observation.mounts.some((mount) => mount.recognised)) return { kind: 'covered' };
   if (isServed(observation)) return { kind: 'serving' };
   return { kind: 'gone', steps: observation.directory === 'empty' ? steps('remove-leaf') : [] };
 }

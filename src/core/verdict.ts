@@ -13,6 +13,8 @@ export interface Judgement {
   readonly verdict: Verdict;
   /** One sentence for people: what was seen, and what it means. Never a volume's name. */
   readonly reason: string;
+  /** What to do about it, where that is something else than the verdict alone says. */
+  readonly advice?: string;
   /**
    * True only when the mount is proven dead: every call on it fails at once because its connection is gone or the
    * server disowns it. Only a dead mount may be replaced under its users.

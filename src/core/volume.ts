@@ -24,6 +24,12 @@ export interface Volume {
   readonly leaf: Leaf;
 }
 
+/** A leaf by its names: what everything about a mount is keyed by. */
+export interface LeafName {
+  readonly backend: BackendName;
+  readonly leaf: Leaf;
+}
+
 /**
  * The leaf of an export: the MD5 of its UTF-8 bytes in lower-case hex. This is Nova's own rule (the export without one
  * leading `quobyte://`), so that a host can change over in place. MD5 names a directory here and protects nothing: a

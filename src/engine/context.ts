@@ -76,7 +76,7 @@ export class Context {
   /** Remembers what is mounted at a leaf and is not ours; shown by `ls` where nothing is recorded. */
   #noteStranger({ leaf, backend }: Volume, { mounts, mountpoint }: Observation): void {
     const { strangers } = this.state;
-    if (mounts.at(-1)?.recognised === false) strangers.set(leaf, { leaf, backend, mountpoint });
+    if (mounts.at(-1)?.recognised === false) strangers.set(leaf, { leaf, backend, mountpoint, state: 'foreign' });
     else strangers.delete(leaf);
   }
 
@@ -87,6 +87,7 @@ export class Context {
     const sight = this.state.sightOf(leaf);
     sight.mounted = observation.mounts.some((mount) => mount.recognised);
     sight.vanished = !sight.mounted;
+    sight.mounts = JSON.stringify(observation.mounts);
     sight.former = observation.former;
     const verdict = verdictOf(observation);
     if (verdict === null) return;

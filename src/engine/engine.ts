@@ -14,6 +14,7 @@ import { list } from './list.js';
 import { HealthMonitor } from './monitor.js';
 import type { EnginePorts } from './ports.js';
 import { Reconciler } from './reconciler.js';
+import { LeafWatcher } from './watcher.js';
 
 /** Milliseconds that a stop waits for work in progress; what is not over by then stays in the journal. */
 const STOP_MS = 5000;
@@ -32,10 +33,11 @@ export function createEngine(ports: EnginePorts): RunningEngine {
   const caretaker = new Caretaker(context);
   const reconciler = new Reconciler(context, caretaker);
   const monitor = new HealthMonitor(context, caretaker, () => reconciler.done);
+  const watcher = new LeafWatcher(context, caretaker, (leaf) => monitor.lookAt(leaf));
   const conclusions = new Conclusions(context, caretaker, () => reconciler.readEverything);
   return {
     start: async () => {
-      await reconciler.start();
+      await reconciler.start(() => watcher.start());
       monitor.start();
     },
     stop: async () => {

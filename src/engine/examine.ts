@@ -50,14 +50,26 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       add('error', 'It has users and somebody else has unmounted it.', 'Connect it again, by any of its users.');
       break;
     case 'foreign':
-      add('warning', 'A mount that is not ours lies under the mount base.', `umount ${mount.mountpoint}`);
+      add(
+        'warning',
+        'A mount that is not ours, or that cannot be named any more, lies under the mount base. It is left alone.',
+        `findmnt ${mount.mountpoint} shows what it is; fuser -vm ${mount.mountpoint} shows who uses it.`,
+      );
       break;
     case 'releasing':
       add('warning', 'Nobody uses it any more, and it cannot be unmounted yet.', `fuser -vm ${mount.mountpoint}`);
       break;
+    case 'ending':
     case 'mounting':
     case 'mounted':
       break;
+  }
+  if (mount.verdict === 'foreign' && mount.attachments.length > 0) {
+    add(
+      'error',
+      'Something else is mounted over it while it is in use: whoever comes to its path sees that, not the volume.',
+      `findmnt ${mount.mountpoint} shows what it is; whoever mounted it should take it away again.`,
+    );
   }
   if (mount.verdict !== null && !['healthy', 'absent', 'foreign'].includes(mount.verdict)) {
     const wayOut =

@@ -15,8 +15,6 @@ const LOOK_MS = 30_000;
 const PACE_MS = 100;
 /** Looks that may be open at the same time. What hangs keeps one open until its probe is overdue. */
 const MAX_LOOKS = 128;
-/** Milliseconds for finding out whether strangers' mounts are still there. */
-const INVENTORY_MS = 10_000;
 
 /** The engine's eyes. */
 export class HealthMonitor {
@@ -43,7 +41,6 @@ export class HealthMonitor {
       await this.#pause(this.#about(ports.settings.healthIntervalMs / 2));
       if (!this.#isReady() || !ports.broker.connected) continue;
       this.#forgetEndedProcesses();
-      await this.#refreshStrangers();
       await this.#round();
     }
   }
@@ -55,9 +52,14 @@ export class HealthMonitor {
     const pace = ports.settings.healthIntervalMs / (2 * leaves.length);
     for (const leaf of leaves) {
       if (stopping.signal.aborted) return;
-      if (this.#looking.size < MAX_LOOKS && this.#isOurs(leaf)) void this.#look(leaf);
+      this.lookAt(leaf);
       await this.#pause(Math.max(PACE_MS, this.#about(pace)));
     }
+  }
+
+  /** Looks at the mount now, if it is in use and nobody is at work on it. */
+  lookAt(leaf: Leaf): void {
+    if (this.#looking.size < MAX_LOOKS && this.#isOurs(leaf)) void this.#look(leaf);
   }
 
   /** Whether the mount is in use and nobody is at work on it. */
@@ -119,20 +121,6 @@ export class HealthMonitor {
       const sight = state.sightOf(leaf);
       if (sight.needsRestart.length === 0) continue;
       sight.needsRestart = sight.needsRestart.filter((holder) => ports.processes.runs(holder));
-    }
-  }
-
-  /** Takes strangers off the list that have gone. */
-  async #refreshStrangers(): Promise<void> {
-    const { state, ports } = this.#context;
-    const known = [...state.strangers.keys()];
-    if (known.length === 0) return;
-    try {
-      const { items } = await ports.broker.inventory(INVENTORY_MS);
-      const mounted = new Set(items.filter(({ mounts }) => mounts.length > 0).map(({ leaf }) => leaf));
-      for (const leaf of known) if (!mounted.has(leaf)) state.strangers.delete(leaf);
-    } catch (error) {
-      if (!(error instanceof FairleadError)) ports.log.warn('look-failed', { error });
     }
   }
 

@@ -9,6 +9,7 @@ import type { InventoryItem } from '../core/observation.js';
 import type { Leaf, Volume } from '../core/volume.js';
 import type { Caretaker } from './caretaker.js';
 import type { Context } from './context.js';
+import { noteUnrecorded } from './found.js';
 import type { Unlock } from './locks.js';
 import { putInOrder, type Order } from './order.js';
 import { settle } from './settle.js';
@@ -50,9 +51,9 @@ export class Reconciler {
 
   /**
    * Loads the ledger, takes the locks of all leaves with open operations (so that no request comes before them), and
-   * goes on in the background. Resolves when requests may come.
+   * goes on in the background. Resolves when requests may come; `done` is called when all has been gone over.
    */
-  async start(): Promise<void> {
+  async start(done: () => void): Promise<void> {
     const { state, ports, locks } = this.#context;
     const snapshot = await ports.ledger.load();
     state.restore(snapshot);
@@ -61,10 +62,10 @@ export class Reconciler {
     if (snapshot.origin !== 'existing') ports.log.warn('ledger-begun-anew', { origin: snapshot.origin });
     const open = new Map<Leaf, Unlock>();
     for (const leaf of state.operations.keys()) open.set(leaf, await locks.acquire(leaf));
-    void this.#work(open);
+    void this.#work(open, done);
   }
 
-  async #work(open: Map<Leaf, Unlock>): Promise<void> {
+  async #work(open: Map<Leaf, Unlock>, done: () => void): Promise<void> {
     const { stopping, ports, state } = this.#context;
     try {
       const inventory = await this.#inventory([...open.keys()]);
@@ -82,6 +83,7 @@ export class Reconciler {
         ...Array.from({ length: LEAVES_AT_ONCE }, next),
       ]);
       this.#done = true;
+      done();
       ports.log.info('reconciled', { leaves: volumes.length, strangers: state.strangers.size });
     } catch (error) {
       ports.log.warn('reconciliation-ended', { error });
@@ -96,7 +98,7 @@ export class Reconciler {
     for (let pause = RETRY_FIRST_MS; ; pause = Math.min(pause * 2, RETRY_LAST_MS)) {
       context.checkRunning();
       try {
-        return await context.ports.broker.inventory(INVENTORY_BUDGET_MS);
+        return await context.ports.broker.inventory('all', INVENTORY_BUDGET_MS);
       } catch (error) {
         context.ports.log.warn('waiting-for-the-broker', { error });
         // Whatever it was: what is open stays locked until it is known that nothing acts there.
@@ -113,25 +115,11 @@ export class Reconciler {
     for (const { volume } of state.operations.values()) volumes.set(volume.leaf, volume);
     for (const { volume } of state.mounts.values()) volumes.set(volume.leaf, volume);
     for (const item of items) {
-      if (volumes.has(item.leaf) || item.mounts.length === 0) continue;
-      const volume = this.#volumeOf(item);
-      if (volume === null) state.strangers.set(item.leaf, item);
-      else volumes.set(item.leaf, volume);
+      if (volumes.has(item.leaf)) continue;
+      const volume = noteUnrecorded(this.#context, item);
+      if (volume !== null) volumes.set(item.leaf, volume);
     }
     return volumes;
-  }
-
-  /** The volume that an item proves to be; null for a foreign one, which must stop nothing. */
-  #volumeOf({ url, leaf }: InventoryItem): Volume | null {
-    const { settings, log } = this.#context.ports;
-    if (url === undefined) return null;
-    try {
-      const volume = settings.parseVolume(url);
-      return volume.leaf === leaf ? volume : null;
-    } catch (error) {
-      log.warn('item-not-read', { leaf, error });
-      return null;
-    }
   }
 
   /** Waits for one leaf, but not for ever: if it hangs it goes on by itself, and the others get their turn. */

@@ -24,6 +24,8 @@ export interface Sight {
   vanished: boolean;
   /** Whether anything recognised was mounted at the leaf. */
   mounted: boolean;
+  /** The mounts that were seen there, as JSON; empty before the first look. */
+  mounts: string;
   former: readonly FormerClient[];
   /** Processes that still hold a dead mount which has been replaced. */
   needsRestart: readonly Holder[];
@@ -33,11 +35,15 @@ export interface Sight {
   stuck: boolean;
 }
 
-/** A mount under our bases that is not ours. */
+/**
+ * Something under our bases of which nothing is recorded. `foreign`: a mount that is not ours, or cannot be named.
+ * `releasing`, `ending`: a client whose mount is gone.
+ */
 export interface Stranger {
   readonly leaf: Leaf;
   readonly backend: string;
   readonly mountpoint: string;
+  readonly state: 'foreign' | 'releasing' | 'ending';
 }
 
 /** The state of the world as far as it is recorded. */
@@ -157,6 +163,7 @@ export class State {
         verdictAt: 0,
         vanished: false,
         mounted: false,
+        mounts: '',
         former: [],
         needsRestart: [],
         step: null,

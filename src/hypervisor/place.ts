@@ -48,7 +48,7 @@ export function requireUsable(context: Context, { volume, mountpoint }: DiskPlac
   if (mounted === undefined)
     throw new FairleadError('not-found', 'The volume is not mounted here. Connect it first.', details);
   // What only the source directory could tell, the broker has looked at when it mounted it.
-  if (backend.identifiedBySource || backend.recognises(mounted, volume, null)) return;
+  if (backend.identifiedBySource || backend.recognises(mounted, volume)) return;
   throw new FairleadError(
     'foreign',
     'Something else than the volume is mounted in its place. Unmount it, then try again.',

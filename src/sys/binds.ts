@@ -6,10 +6,18 @@ import { isBelow } from '../core/paths.js';
 import type { Hardening } from '../core/hardening.js';
 import { openBase, openLeaf } from './directories.js';
 import { errnoOf } from './libc/errors.js';
-import { type Handle, mountIdThroughServer, openThroughServer } from './libc/files.js';
+import {
+  type Handle,
+  type Inode,
+  inodeThroughServer,
+  mountIdOf,
+  mountIdThroughServer,
+  openThroughServer,
+  type Walk,
+} from './libc/files.js';
 import { attachTree, cloneTree, hardenTree, unmountAt } from './libc/mounts.js';
 import type { KernelMountTable } from './mount-table.js';
-import type { BindEnd, DirectoryIdentity } from './ports.js';
+import type { BindEnd, DirectoryIdentity, MountedDirectory, ProbeAnswer, ProbeJob } from './ports.js';
 
 /** Binds, in the namespace of the table. */
 export class Binds {
@@ -20,38 +28,23 @@ export class Binds {
   }
 
   /** See the probe job of this name. Rejects with the errno of a source that cannot be reached. */
-  async bind(
-    source: string,
-    roots: readonly string[],
-    base: string,
-    leaf: string,
-    hardening: Hardening,
-  ): Promise<BindEnd> {
+  async bind(job: Extract<ProbeJob, { readonly kind: 'bind' }>): Promise<Extract<ProbeAnswer, { kind: 'bind' }>> {
+    const { source, expected, roots, base, leaf, hardening } = job;
     const opened = await openSource(source, roots);
-    if (typeof opened === 'string') return opened;
+    if (typeof opened === 'string') return { kind: 'bind', end: opened };
     using sourceHandle = opened;
+    const identity = identityOf(await inodeThroughServer(sourceHandle));
+    if (expected?.dev !== identity.dev || expected.inode !== identity.inode) {
+      return { kind: 'bind', end: 'source-changed' };
+    }
     using baseHandle = openBase(base);
     using leafHandle = openLeaf(baseHandle, leaf, 'same-mount');
-    if (leafHandle === null) return 'leaf-changed';
+    if (leafHandle === null) return { kind: 'bind', end: 'leaf-changed' };
     const mountId = await attachClone(sourceHandle, leafHandle, hardening);
     const found = this.#table.at(`${base}/${leaf}`);
-    if (found.length === 1 && found[0]?.mountId === mountId) return 'bound';
+    if (found.length === 1 && found[0]?.mountId === mountId) return { kind: 'bind', end: 'bound', mountId };
     this.#takeBack(mountId, leafHandle);
-    return 'leaf-changed';
-  }
-
-  /** See the probe job of this name. Rejects with the errno of a source that cannot be reached. */
-  async identify(source: string): Promise<DirectoryIdentity | null> {
-    const opened = await openOrNull(source);
-    if (opened === null) return null;
-    using handle = opened;
-    const entry = this.#table.withId(await mountIdThroughServer(handle));
-    if (entry === undefined) return null;
-    // The path was walked without links, so what follows the mount point is the path within the mount.
-    if (source === entry.mountPoint) return { dev: entry.dev, root: entry.root };
-    if (!isBelow(source, entry.mountPoint)) return null;
-    const within = entry.mountPoint === '/' ? source : source.slice(entry.mountPoint.length);
-    return { dev: entry.dev, root: entry.root === '/' ? within : entry.root + within };
+    return { kind: 'bind', end: 'leaf-changed' };
   }
 
   /**
@@ -68,6 +61,39 @@ export class Binds {
       if (errnoOf(error) !== 'EBUSY') throw error;
     }
   }
+}
+
+/** See the probe job of this name. Rejects with the errno of a source, or of a mount, that cannot be reached. */
+export async function identify({
+  source,
+  roots,
+  base,
+  leaf,
+}: Extract<ProbeJob, { readonly kind: 'identify' }>): Promise<Extract<ProbeAnswer, { kind: 'identify' }>> {
+  return { kind: 'identify', source: await identifySource(source, roots), mounted: await identifyMounted(base, leaf) };
+}
+
+/** Walked as it is for a bind. Where no root leads to it any more, because the configuration was changed, from above. */
+async function identifySource(source: string, roots: readonly string[]): Promise<DirectoryIdentity | null> {
+  const isRooted = roots.some((root) => isBelow(source, root));
+  const opened = isRooted ? await openSource(source, roots) : await openOrNull(null, source, 'anywhere');
+  if (opened === null || typeof opened === 'string') return null;
+  using handle = opened;
+  return identityOf(await inodeThroughServer(handle));
+}
+
+async function identifyMounted(base: string, leaf: string): Promise<MountedDirectory | null> {
+  using baseHandle = openBase(base);
+  const opened = await openOrNull(baseHandle, leaf, 'beneath');
+  if (opened === null) return null;
+  using handle = opened;
+  const mountId = await mountIdThroughServer(handle);
+  if (mountId === mountIdOf(baseHandle)) return null;
+  return { ...identityOf(await inodeThroughServer(handle)), mountId };
+}
+
+function identityOf({ dev, inode }: Inode): DirectoryIdentity {
+  return { dev, inode: String(inode) };
 }
 
 /**
@@ -111,9 +137,9 @@ async function openSource(source: string, roots: readonly string[]): Promise<Han
   }
 }
 
-async function openOrNull(source: string): Promise<Handle | null> {
+async function openOrNull(directory: Handle | null, path: string, walk: Walk): Promise<Handle | null> {
   try {
-    return await openThroughServer(null, source, 'directory', 'anywhere');
+    return await openThroughServer(directory, path, 'directory', walk);
   } catch (error) {
     switch (errnoOf(error)) {
       case 'ENOENT':

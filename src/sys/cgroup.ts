@@ -83,10 +83,12 @@ export class Cgroups {
     }
   }
 
-  /** Removes the group if it is empty. */
+  /** Removes the group if it is empty, with the groups that an earlier version of this program made in it. */
   remove(unit: string): void {
     const group = this.#path(unit);
-    if (!populated(group)) removeGroup(group);
+    if (populated(group)) return;
+    for (const inner of groupsIn(group)) removeGroup(join(group, inner));
+    removeGroup(group);
   }
 
   /** Names of the units that have a process in them; empty groups that are met are removed. */

@@ -16,7 +16,7 @@ import {
 import type { Directories, DirectoryFacts } from './ports.js';
 
 /** The directories of this machine. */
-export const directories: Directories = { chain, leafState, makeLeaf, removeLeaf, list };
+export const directories: Directories = { chain, isMounted, leafState, makeLeaf, removeLeaf, list };
 
 /** A handle on a mount base, reached without following a link. */
 export function openBase(base: string): Handle {
@@ -82,6 +82,27 @@ function openIfThere(directory: Handle, name: string): Handle | null {
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return null;
     throw error;
+  }
+}
+
+function isMounted(base: string, leaf: string): boolean {
+  try {
+    using baseHandle = openBase(base);
+    // A walk that may not enter another mount ends before what is mounted there is asked anything.
+    openAt(baseHandle, singleName(leaf), 'anything', 'same-mount')[Symbol.dispose]();
+    return false;
+  } catch (error) {
+    switch (errnoOf(error)) {
+      case 'EXDEV':
+        return true;
+      // The base itself is gone, or a link by now.
+      case 'ENOENT':
+      case 'ENOTDIR':
+      case 'ELOOP':
+        return false;
+      default:
+        throw error;
+    }
   }
 }
 

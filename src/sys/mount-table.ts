@@ -2,8 +2,11 @@
 // it has changed (0.6 microseconds), and only then it is read and parsed again. Nothing here touches a mounted path.
 
 import { closeSync, openSync, readSync } from 'node:fs';
+import { until } from '../core/deadline.js';
+import { TABLE_POLL_MS } from '../core/limits.js';
 import { mountTableParser, type MountEntry } from '../core/mountinfo.js';
 import { mountTree, type MountTree } from '../core/mount-tree.js';
+import { systemClock } from './clock.js';
 import { mountTableChanged } from './libc/descriptors.js';
 import type { MountTable } from './ports.js';
 
@@ -21,6 +24,7 @@ export class KernelMountTable implements MountTable, Disposable {
   #tree: MountTree = mountTree([]);
   #byId: ReadonlyMap<number, MountEntry> | null = null;
   #read = false;
+  #revision = 0;
 
   constructor() {
     this.#fd = openSync('/proc/self/mountinfo', 'r');
@@ -41,6 +45,20 @@ export class KernelMountTable implements MountTable, Disposable {
     return this.#byId.get(mountId);
   }
 
+  forget(): void {
+    this.#read = false;
+  }
+
+  get revision(): number {
+    this.#current();
+    return this.#revision;
+  }
+
+  async change(revision: number, ms: number): Promise<void> {
+    const pauses = { first: TABLE_POLL_MS, last: TABLE_POLL_MS };
+    await until(systemClock, ms, pauses, () => (this.revision === revision ? null : true));
+  }
+
   [Symbol.dispose](): void {
     closeSync(this.#fd);
   }
@@ -49,6 +67,7 @@ export class KernelMountTable implements MountTable, Disposable {
     let stale = mountTableChanged(this.#fd) || !this.#read;
     for (let attempt = 0; stale && attempt < READ_ATTEMPTS; attempt += 1) {
       this.#entries = this.#parse(this.#text());
+      this.#revision += 1;
       // A change during the read may have been seen in part.
       stale = mountTableChanged(this.#fd);
       this.#tree = mountTree(this.#entries);

@@ -20,6 +20,15 @@ export interface MountTable {
   at(mountPoint: string): readonly MountEntry[];
   /** All mounts strictly below `directory`. */
   below(directory: string): readonly MountEntry[];
+  /**
+   * Makes the next answer a fresh one. Names of directories change without a change being notified: the path of a mount
+   * whose parent is renamed, the root of a bind whose directory is renamed or removed.
+   */
+  forget(): void;
+  /** Grows each time the table is read anew; asking for it is asking the kernel whether it has changed. */
+  readonly revision: number;
+  /** Resolves when the table has another revision than this, or the time is up. */
+  change(revision: number, ms: number): Promise<void>;
 }
 
 /** What is known of a directory on the way to a leaf. */
@@ -36,6 +45,8 @@ export interface DirectoryFacts {
 export interface Directories {
   /** Facts of `path` and of each of its parents up to `/`, the root first. */
   chain(path: string): readonly DirectoryFacts[];
+  /** Whether a walk to `<base>/<leaf>` comes upon a mount there; never asks a filesystem mounted there. */
+  isMounted(base: string, leaf: string): boolean;
   /** State of `<base>/<leaf>`; never asks a filesystem mounted there. */
   leafState(base: string, leaf: string): LeafState;
   /** mkdir 0700 whatever the umask; `exists` if anything is there. */
@@ -78,6 +89,8 @@ export interface Superblocks {
   at(dev: string): Superblock | 'none' | 'unknown';
   /** All whose numbers are not among these; null where the record cannot be read. */
   others(devs: ReadonlySet<string>): readonly Superblock[] | null;
+  /** Mounts on these superblocks in other mount namespaces, as far as they can be found: what such a mount is, is certain. */
+  elsewhere(devs: ReadonlySet<string>): readonly MountEntry[];
 }
 
 /**
@@ -150,30 +163,50 @@ export type ProbeJob =
     }
   | { readonly kind: 'unmount'; readonly base: string; readonly leaf: string; readonly mode: 'plain' | 'detach' }
   /**
-   * Binds the directory `source`, reached without following a link and below one of `roots`, to the leaf: openat2,
-   * open_tree clone, made private, hardened, move_mount onto the leaf's handle.
+   * Binds the directory `source`, reached without following a link and below one of `roots`, to the leaf, if it is the
+   * directory `expected`: openat2, open_tree clone, made private, hardened, move_mount onto the leaf's handle.
    */
   | {
       readonly kind: 'bind';
       readonly source: string;
+      /** Null: there was none when it was last looked at. */
+      readonly expected: DirectoryIdentity | null;
       readonly roots: readonly string[];
       readonly base: string;
       readonly leaf: string;
       readonly hardening: Hardening;
     }
-  /** Which directory of which superblock `source` is. */
-  | { readonly kind: 'identify'; readonly source: string }
+  /** Which directory `source` is, and which the root of what is mounted at the leaf. */
+  | {
+      readonly kind: 'identify';
+      readonly source: string;
+      readonly roots: readonly string[];
+      readonly base: string;
+      readonly leaf: string;
+    }
   /** What the volume at `path` has under `name`; a mount that covers the name is `other`. */
   | { readonly kind: 'disk'; readonly path: string; readonly name: string };
 
 /** How a bind ended. `source-*` tell what is wrong with the directory; nothing is mounted then. */
 export type BindEnd =
-  'bound' | 'source-absent' | 'source-link' | 'source-not-a-directory' | 'source-outside' | 'leaf-changed';
+  | 'bound'
+  | 'source-absent'
+  | 'source-link'
+  | 'source-not-a-directory'
+  | 'source-outside'
+  | 'source-changed'
+  | 'leaf-changed';
 
-/** A directory, wherever it is seen: st_dev of its superblock and its path within that. */
+/** A directory, whatever its name: its inode, as statx(2) tells it. */
 export interface DirectoryIdentity {
+  /** `major:minor` of its superblock. */
   readonly dev: string;
-  readonly root: string;
+  readonly inode: string;
+}
+
+/** The root of a mount. */
+export interface MountedDirectory extends DirectoryIdentity {
+  readonly mountId: number;
 }
 
 /** What a probe child answers. A job that hangs is never answered. */
@@ -182,9 +215,14 @@ export type ProbeAnswer =
   | { readonly kind: 'probe'; readonly facts: ProbeFacts; readonly disks: readonly DiskSight[] }
   /** `errno` null: done. EINVAL: not a mount point. EBUSY: busy. */
   | { readonly kind: 'unmount'; readonly errno: string | null }
-  | { readonly kind: 'bind'; readonly end: BindEnd }
-  /** Null: it is not a directory (any more). */
-  | { readonly kind: 'identify'; readonly identity: DirectoryIdentity | null }
+  | { readonly kind: 'bind'; readonly end: Exclude<BindEnd, 'bound'> }
+  | { readonly kind: 'bind'; readonly end: 'bound'; readonly mountId: number }
+  /** `source` null: it is not a directory (any more). `mounted` null: nothing is mounted at the leaf (any more). */
+  | {
+      readonly kind: 'identify';
+      readonly source: DirectoryIdentity | null;
+      readonly mounted: MountedDirectory | null;
+    }
   | {
       readonly kind: 'disk';
       readonly state: 'absent' | 'regular' | 'link' | 'other';

@@ -6,7 +6,7 @@ import { access, lstat, statfs } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { DiskSight } from '../core/observation.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
-import { Binds } from './binds.js';
+import { Binds, identify } from './binds.js';
 import { openBase, singleName } from './directories.js';
 import { errnoOf } from './libc/errors.js';
 import { attributeLength, deviceName, type Handle, openThroughServer } from './libc/files.js';
@@ -60,12 +60,10 @@ async function answer(job: ProbeJob): Promise<ProbeAnswer> {
         return await probe(job);
       case 'unmount':
         return await unmount(job);
-      case 'bind': {
-        const { source, roots, base, leaf, hardening } = job;
-        return { kind: 'bind', end: await theBinds().bind(source, roots, base, singleName(leaf), hardening) };
-      }
+      case 'bind':
+        return await theBinds().bind({ ...job, leaf: singleName(job.leaf) });
       case 'identify':
-        return { kind: 'identify', identity: await theBinds().identify(job.source) };
+        return await identify({ ...job, leaf: singleName(job.leaf) });
       case 'disk':
         return { kind: 'disk', ...(await disk(job.path, job.name)) };
     }

@@ -102,14 +102,19 @@ export class SystemdContainer implements AsyncDisposable {
     return container;
   }
 
+  /** Words that, before a command line, have it run inside, in all of PID 1's namespaces. */
+  get entering(): readonly string[] {
+    return ['/usr/bin/nsenter', ...this.#enter()];
+  }
+
   /** Runs a program inside, in all of PID 1's namespaces. */
   run(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Run> {
-    return run('nsenter', this.#enter(program, args), { env });
+    return run('nsenter', [...this.#enter(), program, ...args], { env });
   }
 
   /** Starts a program inside that keeps running. */
   launch(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
-    return launch('nsenter', this.#enter(program, args), { env });
+    return launch('nsenter', [...this.#enter(), program, ...args], { env });
   }
 
   /** Where a path of {@link shared} is inside. */
@@ -136,8 +141,8 @@ export class SystemdContainer implements AsyncDisposable {
     return ['running', 'degraded'].includes(stdout.trim());
   }
 
-  #enter(program: string, args: readonly string[]): string[] {
-    return ['--target', String(this.#leader), '--all', '--', program, ...args];
+  #enter(): readonly string[] {
+    return ['--target', String(this.#leader), '--all', '--'];
   }
 }
 

@@ -191,10 +191,10 @@ export class Callers {
     if (mount?.server?.state !== 'answering' || mount.serves !== call.volume.export) return;
     mount.superblock.wasUsed ||= this.#chance.once(0.5);
     if (!this.#chance.once(0.3)) return;
-    const use = this.#kernel.open(mount, { pid: this.#nextPid, command: 'qemu', by: 'descriptor' });
+    const use = this.#kernel.users.open(mount, { pid: this.#nextPid, command: 'qemu', by: 'descriptor' });
     this.#nextPid += 1;
     this.#scheduler.after(null, this.#chance.int(10, 20_000), 'consumer: closes its file', () =>
-      this.#kernel.close(use),
+      this.#kernel.users.close(use),
     );
   }
 }

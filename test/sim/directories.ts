@@ -27,6 +27,8 @@ export class Tree {
   moved: () => void = () => undefined;
   readonly #kernel: Kernel;
   readonly #scheduler: Scheduler;
+  /** What was removed, and whose number may be given again. */
+  readonly #removed: Node[] = [];
   #nextInode = 1000;
 
   constructor(kernel: Kernel, scheduler: Scheduler) {
@@ -46,10 +48,18 @@ export class Tree {
   }
 
   #add(path: string, what: Pick<Node, 'kind' | 'uid' | 'mode' | 'occupied'>, maker: Node['maker']): Node {
-    const node: Node = { ...what, inode: this.#nextInode, path, isRemoved: false, maker };
-    this.#nextInode += 1;
+    const node: Node = { ...what, inode: this.#freeInode(), path, isRemoved: false, maker };
     this.nodes.set(path, node);
     return node;
+  }
+
+  /** The number of what was removed last, if nothing keeps that any more: filesystems give numbers again. */
+  #freeInode(): number {
+    const free = this.#removed.findLastIndex((node) => !this.#kernel.isBound(node));
+    const [node] = free < 0 ? [] : this.#removed.splice(free, 1);
+    if (node !== undefined) return node.inode;
+    this.#nextInode += 1;
+    return this.#nextInode;
   }
 
   /** rename(2) of a directory with everything below it. No mount table changes, and nobody is told. */
@@ -70,6 +80,7 @@ export class Tree {
       if (node.path !== path && !node.path.startsWith(`${path}/`)) continue;
       this.nodes.delete(node.path);
       node.isRemoved = true;
+      this.#removed.push(node);
     }
     this.#scheduler.note(`tree: ${path} is removed`);
     this.moved();
@@ -99,7 +110,8 @@ export class Tree {
     if (node === undefined) return;
     this.nodes.delete(path);
     node.isRemoved = true;
-    this.#kernel.removed(node);
+    this.#removed.push(node);
+    this.#kernel.users.removed(node);
   }
 
   /** Names directly below a base. */
@@ -114,6 +126,7 @@ export class Tree {
   port(): Directories {
     return {
       chain: (path) => this.#chain(path),
+      isMounted: (base, leaf) => this.#leafState(`${base}/${leaf}`) === 'mounted',
       leafState: (base, leaf) => this.#leafState(`${base}/${leaf}`),
       makeLeaf: (base, leaf) => {
         const path = `${base}/${leaf}`;

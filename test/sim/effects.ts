@@ -130,8 +130,7 @@ export class EffectJudge {
     const state = mount.server?.state;
     if (state === 'dead' || state === 'stale') return true;
     const history = this.#histories.get(mount.mountPoint);
-    const since = this.#now() - STALE_PROOF_MS;
-    return history?.moments.findLast((moment) => moment.at >= since && moment.server === 'stale') !== undefined;
+    return history?.within(STALE_PROOF_MS, (moment) => moment.server === 'stale') === true;
   }
 
   #mount(mountPoint: string, madeBy: Making | null): void {
@@ -156,7 +155,7 @@ export class EffectJudge {
   /** rmdir takes away what other namespaces have mounted on the directory. */
   #removeLeaf(path: string): void {
     const volume = this.#volumeAt(path);
-    for (const { on, mount, madeAt } of this.#kernel.copies) {
+    for (const { on, mount, madeAt } of this.#kernel.users.copies) {
       if (on?.path !== path || on.isRemoved || mount.serves !== volume?.export || !isLiving(mount.superblock)) continue;
       if (mount.superblock.kind === 'host' && !isOn('local-copies')) continue;
       if (madeAt >= this.#now() - LOOK_TO_RMDIR_MS || !this.isKnowable(mount.superblock)) continue;

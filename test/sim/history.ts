@@ -38,7 +38,7 @@ export class History {
   readonly volume: Volume;
   readonly mountPoint: string;
   readonly moments: Moment[] = [];
-  /** Superblocks that were mounted here as the volume, by us or where a broker could see them, and exist. */
+  /** Superblocks that were mounted here as the volume, by whomever, and exist. */
   readonly superblocks = new Set<Superblock>();
   /** Whether a process of this leaf is ending. */
   isEnding: () => boolean = () => false;
@@ -82,9 +82,9 @@ export class History {
     });
   }
 
-  /** Superblocks from which a client may serve somebody. A stranger's that no broker ever saw here is nobody's business. */
+  /** Superblocks from which a client may serve somebody. A stranger's counts once a broker knows of it. */
   get users(): readonly Superblock[] {
-    return [...this.superblocks].filter((one) => isLiving(one) && (one.maker === 'fairlead' || one.wasSeen));
+    return [...this.superblocks].filter((one) => isLiving(one) && (one.maker === 'fairlead' || one.wasNoted));
   }
 
   #whatIs({ serves, directory }: Mount): Moment['top'] {

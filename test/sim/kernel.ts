@@ -1,12 +1,12 @@
-// The simulated kernel: the mount table of our namespace with its stacks, what is mounted in other namespaces, and who
-// has what open. It is the ground truth of the simulation. It knows nothing of Fairlead; it does what a kernel would do
-// and tells an observer of every effect before it happens, so that the invariants can be judged on the world and not on
-// anybody's opinion.
+// The simulated kernel: the mount table of our namespace with its stacks. It is the ground truth of the simulation. It knows
+// nothing of Fairlead; it does what a kernel would do and tells an observer of every effect before it happens, so that the
+// invariants can be judged on the world and not on anybody's opinion. Superblocks are in superblocks.ts, and who uses them
+// in users.ts.
 
-import type { Holder } from '../../src/core/observation.js';
 import type { Node } from './directories.js';
 import type { Scheduler } from './scheduler.js';
 import { type Doer, type Server, type ServerState, type Superblock, Superblocks } from './superblocks.js';
+import { Users } from './users.js';
 
 /** One mount of our namespace, attached or detached. */
 export interface Mount {
@@ -24,6 +24,8 @@ export interface Mount {
   /** The export that it really is, whatever its source text says; null when it is no volume at all. */
   readonly serves: string | null;
   readonly maker: Doer;
+  /** User who mounted it, as the table shows it. */
+  readonly owner: number;
   readonly madeBy: Making | null;
   readonly bornAt: number;
   /** Milliseconds at which it appeared where it is now. */
@@ -31,27 +33,6 @@ export interface Mount {
   /** Files and calls that keep it busy. */
   pins: number;
   /** Ends its own reference to the superblock. */
-  readonly unrefer: () => void;
-}
-
-/** A copy in another mount namespace, private: what happens in ours does not reach it. */
-export interface Copy {
-  readonly mount: Mount;
-  /** The directory of ours on which it is mounted there, too; null: it is somewhere else. */
-  readonly on: Node | null;
-  /** A process that lives in that namespace; null: the namespace is kept by a file alone, and no scan finds it. */
-  readonly holder: Holder | null;
-  readonly madeAt: number;
-  readonly unrefer: () => void;
-}
-
-/** An open file, a working directory, a descriptor on its way through a socket, a call. */
-export interface Use {
-  /** The mount that it pins; null: it came through a copy in another namespace. */
-  readonly mount: Mount | null;
-  readonly superblock: Superblock;
-  /** Who has it; null: no scan finds it. */
-  readonly holder: Holder | null;
   readonly unrefer: () => void;
 }
 
@@ -85,6 +66,7 @@ export type Effect =
 export type NewMount = Pick<Mount, 'mountPoint' | 'fsType' | 'source' | 'serves' | 'maker'> & {
   readonly from: 'fuse' | 'other' | Superblock;
   readonly directory?: Node;
+  readonly owner?: number;
   readonly madeBy?: Making;
 };
 
@@ -92,12 +74,13 @@ export type NewMount = Pick<Mount, 'mountPoint' | 'fsType' | 'source' | 'serves'
 export class Kernel {
   readonly superblocks: Superblocks;
   readonly mounts: Mount[] = [];
-  readonly copies = new Set<Copy>();
-  readonly uses = new Set<Use>();
+  readonly users: Users;
   bootId = 'boot-1';
   /** Grows with every change of our mount table that the kernel tells of (poll on mountinfo, proc_pid_mountinfo(5)). */
   version = 0;
   observe: (effect: Effect) => void = () => undefined;
+  /** Whoever waits for such a change. */
+  waiting: (() => void)[] = [];
   /** Called after something about the leaf at this mount point has changed. */
   changed: (mountPoint: string, by: Doer) => void = () => undefined;
   readonly #scheduler: Scheduler;
@@ -109,6 +92,7 @@ export class Kernel {
     this.#scheduler = scheduler;
     this.superblocks = new Superblocks(scheduler);
     this.superblocks.changed = (superblock, by) => this.#changedAll(superblock, by);
+    this.users = new Users(this, scheduler);
   }
 
   /** Bottom first. */
@@ -140,6 +124,7 @@ export class Kernel {
       dev: superblock.dev,
       server: superblock.server,
       directory: what.directory ?? null,
+      owner: what.owner ?? 0,
       options: new Set(['rw', 'relatime', ...options]),
       bornAt: this.#scheduler.now,
       placedAt: this.#scheduler.now,
@@ -151,6 +136,13 @@ export class Kernel {
     this.#scheduler.note(`kernel: mount ${mount.id} ${mount.dev} ${source} at ${short(mountPoint)} by ${maker}`);
     this.#tell(mountPoint, maker);
     return mount;
+  }
+
+  /** Whether a directory is still kept by a mount of it, wherever that is. */
+  isBound(directory: Node): boolean {
+    return [...this.mounts, ...[...this.users.copies].map(({ mount }) => mount)].some(
+      (mount) => mount.directory === directory,
+    );
   }
 
   /** umount2 of the topmost mount: null, or the errno. */
@@ -207,91 +199,11 @@ export class Kernel {
     this.#changedAll(superblock, by);
   }
 
-  /** Somebody opens a file of a mount; `holder` null: it is on its way through a socket. */
-  open(mount: Mount, holder: Holder | null): Use {
-    const { superblock } = mount;
-    superblock.wasUsed = true;
-    const unrefer = this.#pin(mount, holder === null ? 'a descriptor in flight' : `${holder.command} ${holder.pid}`);
-    const use: Use = { mount, superblock, holder, unrefer };
-    this.uses.add(use);
-    this.changed(mount.mountPoint, 'stranger');
-    return use;
-  }
-
-  /** Somebody opens a file by a copy in another namespace, which keeps no mount of ours busy. */
-  openIn({ mount: { superblock }, holder }: Copy): Use {
-    superblock.wasUsed = true;
-    const unrefer = this.superblocks.refer(superblock, 'a file that is open in another namespace');
-    const use: Use = { mount: null, superblock, holder, unrefer };
-    this.uses.add(use);
-    return use;
-  }
-
-  close(use: Use): void {
-    if (!this.uses.delete(use)) return;
-    use.unrefer();
-    if (use.mount !== null) this.changed(use.mount.mountPoint, 'stranger');
-  }
-
-  /** A new namespace takes a copy of the mount; `on`: at the same directory. */
-  copy(mount: Mount, on: Node | null, holder: Holder | null): Copy {
-    const unrefer = this.superblocks.refer(mount.superblock, 'a copy in another namespace');
-    const copy: Copy = { mount, on, holder, madeAt: this.#scheduler.now, unrefer };
-    this.copies.add(copy);
-    this.changed(mount.mountPoint, 'stranger');
-    return copy;
-  }
-
-  dropCopy(copy: Copy): void {
-    if (this.copies.delete(copy)) copy.unrefer();
-  }
-
-  /** rmdir of a directory: other namespaces lose what they have mounted on it (mount_namespaces(7), since Linux 3.18). */
-  removed(directory: Node): void {
-    for (const copy of [...this.copies]) if (copy.on === directory) this.dropCopy(copy);
-  }
-
-  /** A thread of ours begins to wait in a call on the mount; the returned function ends that. */
-  enter(mount: Mount): () => void {
-    const unpin = this.#pin(mount, 'a call of ours');
-    this.changed(mount.mountPoint, 'fairlead');
-    return () => {
-      unpin();
-      this.changed(mount.mountPoint, 'fairlead');
-    };
-  }
-
-  /** What a scan of all processes finds: who uses mounts at this place, and namespaces that have a copy of them. */
-  holders(dev: string, mountPoint: string): Holder[] {
-    const users = [...this.uses].filter(
-      ({ mount }) => mount?.dev === dev && mount.mountPoint === mountPoint && this.mounts.includes(mount),
-    );
-    const isCopy = ({ mount }: Copy): boolean =>
-      mount.dev === dev && (mount.superblock.kind !== 'host' || mount.mountPoint === mountPoint);
-    return [...users, ...[...this.copies].filter(isCopy)].flatMap(({ holder }) => (holder === null ? [] : [holder]));
-  }
-
-  /** Whether this process, which was seen using a mount, runs. */
-  runs(pid: number): boolean {
-    return [...this.uses, ...this.copies].some(({ holder }) => holder?.pid === pid);
-  }
-
-  #pin(mount: Mount, by: string): () => void {
-    const unrefer = this.superblocks.refer(mount.superblock, by);
-    mount.pins += 1;
-    return () => {
-      mount.pins -= 1;
-      if (mount.pins === 0 && !this.mounts.includes(mount)) mount.unrefer();
-      unrefer();
-    };
-  }
-
   /** Everything that does not survive a reboot goes. */
   reboot(): void {
     const points = new Set(this.mounts.map((mount) => mount.mountPoint));
     this.mounts.length = 0;
-    this.copies.clear();
-    this.uses.clear();
+    this.users.reboot();
     this.superblocks.reboot();
     this.#boots += 1;
     this.bootId = `boot-${this.#boots}`;
@@ -301,6 +213,9 @@ export class Kernel {
   #tell(mountPoint: string, by: Doer): void {
     this.version += 1;
     this.#points = null;
+    const { waiting } = this;
+    this.waiting = [];
+    for (const wake of waiting) wake();
     this.changed(mountPoint, by);
   }
 

@@ -8,7 +8,7 @@ import { NoteStore } from './notes.js';
 import { Probes } from './probes.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
-import { TableView } from './table.js';
+import { entryOf, TableView } from './table.js';
 import { ServiceManager } from './units.js';
 
 /** One simulated host. */
@@ -29,6 +29,7 @@ export class Host {
     this.services = new ServiceManager(scheduler, this.kernel, chance.fork());
     this.services.helpers.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
     this.notes = new NoteStore();
+    this.notes.written = (text) => this.kernel.superblocks.noted(text);
     this.probes = new Probes(scheduler, this.kernel, this.tree, chance.fork());
   }
 
@@ -49,7 +50,7 @@ export class Host {
       clock: this.#scheduler.clock(life),
       units: this.services.port(life),
       probeChildren: this.probes.port(life),
-      table: new TableView(kernel, tree),
+      table: new TableView(kernel, tree, this.#scheduler, life, this.#chance),
       directories: {
         ...directories,
         makeLeaf: (base, leaf) => (life.alive ? directories.makeLeaf(base, leaf) : 'exists'),
@@ -75,14 +76,17 @@ export class Host {
           return 'aborted';
         },
       },
-      superblocks: kernel.superblocks.port(),
+      superblocks: {
+        ...kernel.superblocks.port(),
+        elsewhere: (devs) => kernel.users.elsewhere(devs).map((mount) => entryOf(mount, tree, 1)),
+      },
       notes: this.notes.port(life),
       uptime: () => this.#scheduler.now,
       processes: {
         runs: ({ pid }) => this.services.helperRuns(pid),
         holding: (dev, mountPoint, excludePids) =>
           this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () =>
-            kernel.holders(dev, mountPoint).filter(({ pid }) => !excludePids.includes(pid)),
+            kernel.users.holders(dev, mountPoint).filter(({ pid }) => !excludePids.includes(pid)),
           ),
       },
     };

@@ -9,6 +9,8 @@ export class NoteStore {
   full = false;
   readonly #texts = new Map<string, string>();
 
+  /** Called with what is written. */
+  written: (text: string) => void = () => undefined;
   /** Whether all that was to be written in this boot is there, or was: nothing was refused, and nobody has cleaned up. */
   isWhole = true;
 
@@ -35,7 +37,9 @@ export class NoteStore {
           this.isWhole = false;
           throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
         }
-        if (life.alive) this.#texts.set(name, text);
+        if (!life.alive) return;
+        this.#texts.set(name, text);
+        this.written(text);
       },
       remove: (name) => {
         if (life.alive) this.#texts.delete(name);

@@ -3,11 +3,12 @@
 // stays when the rest of the world is healed, until the very end.
 
 import type { History } from './history.js';
-import type { Copy, Kernel, Mount, Use } from './kernel.js';
+import type { Kernel, Mount } from './kernel.js';
 import type { Chance } from './prng.js';
 import type { Scheduler } from './scheduler.js';
 import { isLiving } from './superblocks.js';
 import type { Tree } from './directories.js';
+import type { Copy, Use } from './users.js';
 
 /** What outsiders do. */
 export type Deed = 'visitor' | 'pass' | 'copy' | 'bind' | 'move' | 'lazy-umount';
@@ -45,7 +46,7 @@ export class Outsiders {
         this.#visit(mount, this.#chance.once(0.2) ? LONG_VISIT_MS : VISIT_MS);
         return;
       case 'pass':
-        this.#stay(LONG_VISIT_MS, this.#closing(this.#kernel.open(mount, null)));
+        this.#stay(LONG_VISIT_MS, this.#closing(this.#kernel.users.open(mount, null)));
         return;
       case 'copy':
         this.#copy(mount);
@@ -76,7 +77,7 @@ export class Outsiders {
 
   #visit(mount: Mount, ms: number): void {
     const by = this.#chance.pick(['descriptor', 'directory', 'mapping'] as const);
-    this.#stay(ms, this.#closing(this.#kernel.open(mount, { pid: this.#pid(), command: 'sh', by })));
+    this.#stay(ms, this.#closing(this.#kernel.users.open(mount, { pid: this.#pid(), command: 'sh', by })));
   }
 
   /** A namespace with a copy, on the same directory or elsewhere, with a process in it or none, which uses it or not. */
@@ -84,11 +85,11 @@ export class Outsiders {
     const node = this.#tree.nodes.get(mount.mountPoint);
     const on = node !== undefined && this.#chance.once(0.6) ? node : null;
     const holder = this.#chance.once(0.8) ? ({ pid: this.#pid(), command: 'sh', by: 'namespace' } as const) : null;
-    const copy: Copy = this.#kernel.copy(mount, on, holder);
-    const use = this.#chance.once(0.4) ? this.#kernel.openIn(copy) : null;
+    const copy: Copy = this.#kernel.users.copy(mount, on, holder);
+    const use = this.#chance.once(0.4) ? this.#kernel.users.openIn(copy) : null;
     this.#stay(this.#chance.once(0.5) ? LONG_VISIT_MS : VISIT_MS, () => {
-      if (use !== null) this.#kernel.close(use);
-      this.#kernel.dropCopy(copy);
+      if (use !== null) this.#kernel.users.close(use);
+      this.#kernel.users.dropCopy(copy);
     });
   }
 
@@ -129,7 +130,7 @@ export class Outsiders {
   }
 
   #closing(use: Use): () => void {
-    return () => this.#kernel.close(use);
+    return () => this.#kernel.users.close(use);
   }
 
   #stay(ms: number, end: () => void): void {

@@ -2,7 +2,7 @@
 // busy. Killing the child frees a job whose request was never read; one whose request was read and kept stays until the
 // server dies, answers or the host reboots, as the kernel has it.
 
-import type { BindEnd, ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
+import type { ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
 import type { DiskSight } from '../../src/core/observation.js';
 import type { Access, ProbeFacts } from '../../src/core/verdict.js';
 import type { Kernel, Mount } from './kernel.js';
@@ -119,13 +119,17 @@ export class Probes {
         return;
       }
       case 'bind': {
-        answer({ kind: 'bind', end: this.#bind(job) });
+        answer(this.#bind(job));
         return;
       }
       case 'identify': {
         const node = this.#tree.nodes.get(job.source);
-        const identity = node?.kind === 'directory' ? { dev: HOST_DEV, root: this.#tree.textOf(node) } : null;
-        answer({ kind: 'identify', identity });
+        const top = this.#kernel.top(`${job.base}/${job.leaf}`);
+        answer({
+          kind: 'identify',
+          source: node?.kind === 'directory' ? { dev: HOST_DEV, inode: String(node.inode) } : null,
+          mounted: top === undefined ? null : { dev: top.dev, inode: inodeOf(top), mountId: top.id },
+        });
         return;
       }
       case 'probe': {
@@ -142,19 +146,22 @@ export class Probes {
     return this.#kernel.unmount(mountPoint, mode, 'fairlead');
   }
 
-  #bind({ source, roots, base, leaf, hardening }: Extract<ProbeJob, { readonly kind: 'bind' }>): BindEnd {
+  #bind({ source, expected, roots, base, leaf, hardening }: Extract<ProbeJob, { readonly kind: 'bind' }>): ProbeAnswer {
     const node = this.#tree.nodes.get(source);
-    if (!roots.some((root) => source.startsWith(`${root}/`))) return 'source-outside';
-    if (node === undefined) return 'source-absent';
-    if (node.kind === 'link') return 'source-link';
-    if (node.kind === 'other') return 'source-not-a-directory';
+    if (!roots.some((root) => source.startsWith(`${root}/`))) return { kind: 'bind', end: 'source-outside' };
+    if (node === undefined) return { kind: 'bind', end: 'source-absent' };
+    if (node.kind === 'link') return { kind: 'bind', end: 'source-link' };
+    if (node.kind === 'other') return { kind: 'bind', end: 'source-not-a-directory' };
+    if (expected?.dev !== HOST_DEV || expected.inode !== String(node.inode)) {
+      return { kind: 'bind', end: 'source-changed' };
+    }
     const mountPoint = `${base}/${leaf}`;
-    if (this.#tree.nodes.get(mountPoint)?.kind !== 'directory') return 'leaf-changed';
-    if (this.#kernel.top(mountPoint) !== undefined) return 'leaf-changed';
+    if (this.#tree.nodes.get(mountPoint)?.kind !== 'directory') return { kind: 'bind', end: 'leaf-changed' };
+    if (this.#kernel.top(mountPoint) !== undefined) return { kind: 'bind', end: 'leaf-changed' };
     const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
     const what = { mountPoint, fsType: 'ext4', source: '/dev/sda1', serves: source, maker: 'fairlead' } as const;
-    this.#kernel.mount({ ...what, from: this.#kernel.superblocks.host, directory: node }, set);
-    return 'bound';
+    const mount = this.#kernel.mount({ ...what, from: this.#kernel.superblocks.host, directory: node }, set);
+    return { kind: 'bind', end: 'bound', mountId: mount.id };
   }
 
   /** Calls the server of whatever is mounted there; waits while it keeps silent. */
@@ -169,7 +176,7 @@ export class Probes {
       then(mount);
       return;
     }
-    const exit = this.#kernel.enter(mount);
+    const exit = this.#kernel.users.enter(mount);
     let over = false;
     const leave = (): void => {
       if (over) return;
@@ -235,6 +242,11 @@ export class Probes {
       witness: witness === null ? 'not-asked' : 'absent',
     };
   }
+}
+
+/** The inode of a mount's root; that of a filesystem of its own is 1 here. */
+function inodeOf({ directory }: Mount): string {
+  return String(directory?.inode ?? 1);
 }
 
 /** Bytes of sparse files that somebody made as large as their filesystem lets him: 8 PiB, and the largest off_t. */

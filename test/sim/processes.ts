@@ -136,7 +136,7 @@ export class Processes {
       clock,
       random: { id: () => Array.from({ length: 32 }, () => this.#chance.int(0, 15).toString(16)).join('') },
       log: this.#logOf(life),
-      processes: { runs: ({ pid }) => this.#host.kernel.runs(pid) },
+      processes: { runs: ({ pid }) => this.#host.kernel.users.runs(pid) },
       settings: this.#makers.settings(this.#host.kernel.bootId, this.#evidence),
       reach: (point) => this.#reach(point, life, () => this.crashAgent('at a journal point')),
     });

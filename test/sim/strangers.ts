@@ -43,16 +43,24 @@ export class Strangers {
   /** Something else is mounted on the leaf, sometimes with a source that claims to be the volume. */
   cover({ mountPoint, volume }: History): void {
     if (this.#host.tree.nodes.get(mountPoint)?.kind !== 'directory') return;
-    const forged = this.#chance.once(0.4);
-    const isFuse = this.#chance.once(0.3);
-    this.#host.kernel.mount({
-      mountPoint,
-      fsType: isFuse ? 'fuse.sshfs' : 'tmpfs',
-      source: forged ? `quobyte@${volume.export.split(',').join('|')}` : 'tmpfs',
-      from: isFuse ? 'fuse' : 'other',
-      serves: null,
-      maker: 'stranger',
-    });
+    const what = { mountPoint, serves: null, maker: 'stranger' } as const;
+    const claimed = `quobyte@${volume.export.split(',').join('|')}`;
+    const { kernel } = this.#host;
+    switch (this.#chance.weighted({ tmpfs: 4, claims: 3, sshfs: 2, users: 2 })) {
+      case 'tmpfs':
+        kernel.mount({ ...what, fsType: 'tmpfs', source: 'tmpfs', from: 'other' });
+        return;
+      case 'claims':
+        kernel.mount({ ...what, fsType: 'tmpfs', source: claimed, from: 'other' });
+        return;
+      case 'sshfs':
+        kernel.mount({ ...what, fsType: 'fuse.sshfs', source: 'host:', from: 'fuse' });
+        return;
+      case 'users':
+        // Whoever mounts by fusermount chooses type and source; who he is, he does not.
+        kernel.mount({ ...what, fsType: 'fuse.quobyte', source: sourceOf(volume.export), from: 'fuse', owner: 1000 });
+        return;
+    }
   }
 
   uncover({ mountPoint }: History): void {

@@ -46,8 +46,8 @@ export interface Superblock {
   isGone: boolean;
   /** Somebody may have written to it, so its client has something to write back. */
   wasUsed: boolean;
-  /** It was shown to a broker at the leaf that is its home. */
-  wasSeen: boolean;
+  /** A broker has written down that it is there. */
+  wasNoted: boolean;
   /** Told to its client, if it has one: it is gone, or its connection was cut. */
   onEnd: () => void;
 }
@@ -90,6 +90,14 @@ export class Superblocks {
     };
   }
 
+  /** A broker writes this down: the superblocks that clients serve, as it says, are known from now on. */
+  noted(text: string): void {
+    const entries = new Set(
+      [...text.matchAll(/"superblock":\{[^}]*"entry":"(\d+)"/g)].map(([, entry]) => Number(entry)),
+    );
+    for (const [one, entry] of this.#entries) if (entries.has(entry)) one.wasNoted = true;
+  }
+
   /** The record was kept by nobody, and is read again: every entry is a new one. */
   beginAnew(): void {
     this.#record += 1;
@@ -113,7 +121,7 @@ export class Superblocks {
   }
 
   /** The kernel's record, as the broker reads it. */
-  port(): RecordPort {
+  port(): Omit<RecordPort, 'elsewhere'> {
     return {
       at: (dev) => {
         if (!this.isReadable) return 'unknown';
@@ -159,7 +167,7 @@ export class Superblocks {
       references: new Set(),
       isGone: false,
       wasUsed: false,
-      wasSeen: false,
+      wasNoted: false,
       onEnd: () => undefined,
     };
   }

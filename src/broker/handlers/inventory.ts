@@ -5,12 +5,14 @@ import { backendOf } from '../../backends/registry.js';
 import { FairleadError } from '../../core/errors.js';
 import { INVENTORY_PART_BYTES, MAX_OBSERVED_MOUNTS } from '../../core/limits.js';
 import type { InventoryItem } from '../../core/observation.js';
-import { mountpointOf } from '../../core/paths.js';
+import type { MountEntry } from '../../core/mountinfo.js';
+import { isBelow, mountpointOf } from '../../core/paths.js';
 import {
   type BackendName,
   BACKEND_NAMES,
   isLeaf,
   type Leaf,
+  type LeafName,
   leafOf,
   type Volume,
   type VolumeUrl,
@@ -20,19 +22,22 @@ import type { Context } from '../context.js';
 import type { Deadline } from '../../core/deadline.js';
 import { placeOfVolume } from '../place.js';
 import { type InventoryPart, PROTOCOL_VERSION } from '../protocol.js';
-import { describeMounts, look } from '../sight.js';
+import { describeMounts, look, type SeenMount } from '../sight.js';
 import type { Handler } from './handler.js';
 
 /** The first request of every connection. Versions are compared by whoever asks. */
 export const hello: Handler<'hello'> = ({ context }) =>
   Promise.resolve({ version: PROTOCOL_VERSION, bootId: context.machine.bootId });
 
-/** Every mount at a leaf, every leaf directory and every client of ours, in parts. */
-export const inventory: Handler<'inventory'> = async ({ context, deadline, emit }) => {
+/** Every mount at a leaf, every leaf directory and every client of ours, or those of the leaves asked for, in parts. */
+export const inventory: Handler<'inventory'> = async ({ context, deadline, emit }, { leaves }) => {
   await adoptUnits(context, deadline);
+  // The roots of binds are names, which change without a word.
+  context.machine.table.forget();
   for (const backend of BACKEND_NAMES) {
     const items: InventoryItem[] = [];
-    for (const leaf of leavesOf(context, backend)) {
+    const wanted = leaves === 'all' ? leavesOf(context, backend) : leavesIn(leaves, backend);
+    for (const leaf of wanted) {
       const item = await itemOf(context, backend, leaf, deadline);
       if (item !== null) items.push(item);
     }
@@ -40,6 +45,10 @@ export const inventory: Handler<'inventory'> = async ({ context, deadline, emit 
   }
   return { bootId: context.machine.bootId };
 };
+
+function leavesIn(names: readonly LeafName[], backend: BackendName): readonly Leaf[] {
+  return names.filter((name) => name.backend === backend).map(({ leaf }) => leaf);
+}
 
 /** Leaves below the base that have a mount, a directory or a client. */
 function leavesOf(context: Context, backend: BackendName): readonly Leaf[] {
@@ -65,7 +74,7 @@ async function itemOf(
   const entries = context.machine.table.at(mountpoint);
   const volume = entries.length === 0 ? null : volumeOf(context, backend, leaf, mountpoint);
   const sight = volume === null ? null : await look(context, placeOfVolume(context, volume), deadline);
-  const mounts = sight?.mounts ?? entries.slice(-MAX_OBSERVED_MOUNTS).map((entry) => ({ entry, recognised: false }));
+  const mounts = sight?.mounts ?? entries.slice(-MAX_OBSERVED_MOUNTS).map(unrecognised);
   const directory = entries.length > 0 ? 'mounted' : context.machine.directories.leafState(base, leaf);
   const clients = context.clients.of({ base, volume: { leaf } });
   if (directory === 'absent' && clients.length === 0) return null;
@@ -75,7 +84,7 @@ async function itemOf(
     mountpoint,
     directory,
     mounts: describeMounts(mounts, settings),
-    isDeep: entries.length > mounts.length,
+    mayHideOurs: sight?.mayHideOurs ?? entries.length > 0,
     ...(await unitsOf()),
     ...(volume === null ? {} : { url: volume.url }),
   };
@@ -92,6 +101,10 @@ async function itemOf(
   }
 }
 
+function unrecognised(entry: MountEntry): SeenMount {
+  return { entry, recognised: false, isOutOfPlace: false };
+}
+
 /** A leaf whose volume need not be known: a mount is this one's if its source and the leaf prove each other. */
 function siteOf(name: BackendName, base: string, leaf: Leaf): ClientSite {
   const backend = backendOf(name);
@@ -100,8 +113,8 @@ function siteOf(name: BackendName, base: string, leaf: Leaf): ClientSite {
     mountpoint: mountpointOf(base, leaf),
     volume: { leaf },
     identifiedBy: null,
-    recognises: (entry) => backend.candidateExports(entry).some((exported) => leafOf(exported) === leaf),
-    resembles: (entry) => backend.candidateExports(entry).length > 0,
+    recognises: (entry) => backend.candidateExports(entry, []).some((exported) => leafOf(exported) === leaf),
+    resembles: (entry) => backend.candidateExports(entry, []).length > 0,
   };
 }
 
@@ -109,12 +122,27 @@ function siteOf(name: BackendName, base: string, leaf: Leaf): ClientSite {
 function volumeOf(context: Context, name: BackendName, leaf: Leaf, mountpoint: string): Volume | null {
   const backend = backendOf(name);
   for (const entry of context.machine.table.at(mountpoint)) {
-    const exported = backend.candidateExports(entry).find((candidate) => leafOf(candidate) === leaf);
+    const paths = backend.identifiedBySource ? pathsOf(context, entry) : [];
+    const exported = backend.candidateExports(entry, paths).find((candidate) => leafOf(candidate) === leaf);
     if (exported !== undefined) {
       return { backend: name, export: exported, url: `${name}://${exported}` as VolumeUrl, leaf };
     }
   }
   return null;
+}
+
+/** The paths at which the host shows the root of a mount, besides mounts of ours: as names, which a look must prove. */
+function pathsOf({ machine, settings }: Context, entry: MountEntry): readonly string[] {
+  const bases = BACKEND_NAMES.map((name) => settings.backends[name].mountBase);
+  const isOurs = ({ mountPoint }: MountEntry): boolean => bases.some((base) => isBelow(mountPoint, base));
+  return [...machine.table.at('/'), ...machine.table.below('/')]
+    .filter((mount) => mount.dev === entry.dev && !isOurs(mount))
+    .flatMap(({ root, mountPoint }) => {
+      if (entry.root === root) return [mountPoint];
+      if (!isBelow(entry.root, root)) return [];
+      const within = root === '/' ? entry.root : entry.root.slice(root.length);
+      return [mountPoint === '/' ? within : mountPoint + within];
+    });
 }
 
 /** Sends everything in parts that fit into frames. */

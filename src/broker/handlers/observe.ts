@@ -8,7 +8,7 @@ import type { Context } from '../context.js';
 import { type Deadline, LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
 import { adoptUnits, clientsOf, formerOf, noteSuperblock, unitOf } from '../client-states.js';
-import { describeMounts, look, type Sight, stillOnTop } from '../sight.js';
+import { describeMounts, look, OUT_OF_PLACE, type Sight, stillOnTop } from '../sight.js';
 import type { Handler } from './handler.js';
 
 /** Looks again this many times when the mount changed under the probe. */
@@ -30,7 +30,7 @@ export const observe: Handler<'observe'> = async ({ context, deadline }, request
     mountpoint: place.mountpoint,
     directory: sight.directory,
     mounts: describeMounts(sight.mounts, place.settings),
-    isDeep: sight.isDeep,
+    mayHideOurs: sight.mayHideOurs,
     ...clients,
     ...(judgement === null ? {} : { judgement }),
     ...(disk === null ? {} : { disk }),
@@ -72,7 +72,7 @@ async function clientsBeside(context: Context, place: Place, deadline: Deadline)
 function noteMounts(context: Context, place: Place): void {
   if (place.identifiedBy !== null) return;
   for (const entry of context.machine.table.at(place.mountpoint)) {
-    if (place.recognises(entry, null)) noteSuperblock(context, place, entry.dev);
+    if (place.recognises(entry)) noteSuperblock(context, place, entry.dev);
   }
 }
 
@@ -95,6 +95,7 @@ async function seeAndJudge(
     const unprobed = (judgement: Judgement | null): Judged => ({ sight, judgement, disk: null });
     // Said even where nobody asked for a probe: what is seen is not certain.
     if (doubt !== null) return unprobed(doubt);
+    if (top?.isOutOfPlace === true) return unprobed(OUT_OF_PLACE);
     if (access === null) return unprobed(null);
     if (top === undefined) return unprobed({ verdict: 'absent', reason: 'The volume is not mounted.', dead: false });
     if (!top.recognised) {

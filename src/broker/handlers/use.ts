@@ -5,7 +5,7 @@ import { MAX_HOLDERS } from '../../core/limits.js';
 import { parseDiskName } from '../../core/names.js';
 import { LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
-import { inDoubt, requireRecognised } from '../policy.js';
+import { inDoubt, requireInPlace, requireRecognised } from '../policy.js';
 import { look } from '../sight.js';
 import type { Handler } from './handler.js';
 
@@ -16,6 +16,7 @@ export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
   const name = parseDiskName(request.name, 'name');
   const mount = requireRecognised(place, await look(context, place, deadline));
   if (mount === null) throw failure(place, 'not-found', 'The volume is not mounted. Connect it first.');
+  requireInPlace(place, mount);
   const asking = context.prober.disk(place.target(mount.entry.dev), name);
   const answer = await within(context.machine.clock, asking, deadline.remaining);
   if (answer === LATE) throw failure(place, 'deadline-exceeded', 'The disk was not looked at in time. Try again.');

@@ -44,6 +44,7 @@ export const removeLeaf: Executor = async ({ context, place, deadline, begin }) 
   begin();
   switch (context.machine.directories.removeLeaf(place.base, leaf)) {
     case 'removed':
+      context.bound.drop(place);
       context.reach('broker.remove-leaf.done');
       return CHANGED;
     case 'absent':

@@ -236,7 +236,7 @@ async function strayOf({ context, place, deadline }: Attempt, before: ReadonlySe
   if (sight.directory === 'empty' && onlyRoots) return null;
   const strays = context.machine.table
     .below('/')
-    .filter((entry) => !before.has(entry.mountId) && place.recognises(entry, null));
+    .filter((entry) => !before.has(entry.mountId) && place.recognises(entry));
   return strays.length === 1 ? (strays[0] ?? null) : null;
 }
 

@@ -7,12 +7,20 @@ import { errorBody } from '../../core/errors.js';
 import { ENDING_PATIENCE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import type { StepEnd } from '../../core/steps.js';
 import { type Deadline, LATE, within } from '../../core/deadline.js';
-import { inDoubt, requireEmptyLeaf, requireRecognised, requireSoundBase, requireSoundConfigFile } from '../policy.js';
+import {
+  inDoubt,
+  requireEmptyLeaf,
+  requireInPlace,
+  requireRecognised,
+  requireSoundBase,
+  requireSoundConfigFile,
+} from '../policy.js';
+import type { DirectoryIdentity } from '../../sys/ports.js';
 import { awaitClients, formerOf } from '../client-states.js';
 import type { Context } from '../context.js';
 import type { Place } from '../place.js';
 import { makeQuiet } from '../quiet.js';
-import { look } from '../sight.js';
+import { doubtOf, look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
 import { mountByHelper } from './mount-by-helper.js';
 import type { Attempt, Executor } from './step.js';
@@ -35,10 +43,14 @@ export const mount: Executor = async (attempt) => {
   // What was ended may have mounted in its last moment, and the base may have changed while we waited.
   requireSoundBase(context, place);
   const now = await look(context, place, deadline);
-  if (requireRecognised(place, now) !== null) return UNCHANGED;
+  const found = requireRecognised(place, now);
+  if (found !== null) {
+    requireInPlace(place, found);
+    return UNCHANGED;
+  }
   requireEmptyLeaf(place, now.directory);
   const way = place.mountWay();
-  return way.way === 'bind' ? bind(attempt, way) : mountByHelper(attempt, way);
+  return way.way === 'bind' ? bindNoted(attempt, way) : mountByHelper(attempt, way);
 };
 
 /**
@@ -53,7 +65,25 @@ async function endingOver(context: Context, place: Place, deadline: Deadline): P
   );
 }
 
-async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): Promise<StepEnd> {
+type BindWay = Extract<MountWay, { way: 'bind' }>;
+
+/** Finds out which directory it is, and writes that down, before it is bound. */
+async function bindNoted(attempt: Attempt, way: BindWay): Promise<StepEnd> {
+  const { context, place, deadline } = attempt;
+  const site = { source: way.source, roots: way.roots, base: place.base, leaf: place.volume.leaf };
+  const identifying = context.prober.identify(place.target('none'), site);
+  const identified = await within(context.machine.clock, identifying, deadline.before(ANSWER_RESERVE_MS));
+  if (identified === LATE) {
+    return refused(place, 'deadline-exceeded', 'There was no time left to mount the volume. Try again.');
+  }
+  const doubt = doubtOf(place, identified);
+  if (doubt !== null) throw inDoubt(place, doubt);
+  const source = identified.end === 'answered' ? identified.source : null;
+  if (source !== null) context.bound.write(place, { ...source, mountId: null });
+  return bind(attempt, way, source);
+}
+
+async function bind(attempt: Attempt, way: BindWay, expected: DirectoryIdentity | null): Promise<StepEnd> {
   const { context, place, deadline, begin } = attempt;
   const { machine, prober } = context;
   const budgetMs = Math.min(place.settings.probeTimeoutMs, deadline.before(ANSWER_RESERVE_MS));
@@ -64,6 +94,7 @@ async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): 
   context.reach('broker.mount.starting');
   const working = prober.acts.bind({
     source: way.source,
+    expected,
     roots: way.roots,
     base: place.base,
     leaf: place.volume.leaf,
@@ -76,7 +107,10 @@ async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): 
   }
   switch (ended.end) {
     case 'bound':
+      if (expected !== null) context.bound.keep(place, { ...expected, mountId: ended.mountId });
       break;
+    case 'source-changed':
+      return refused(place, 'unavailable', 'The directory was exchanged while it was mounted. Try again.');
     case 'exhausted':
       return refused(place, 'resource-exhausted', 'Too many mounts hang. Look at the storage, then try again.');
     case 'lost':
@@ -109,7 +143,7 @@ async function bind(attempt: Attempt, way: Extract<MountWay, { way: 'bind' }>): 
   }
   const { top, doubt } = await look(context, place, deadline);
   if (doubt !== null) return { end: 'unknown', error: errorBody(inDoubt(place, doubt)) };
-  if (top?.recognised === true) {
+  if (top?.recognised === true && !top.isOutOfPlace) {
     context.reach('broker.mount.done');
     return CHANGED;
   }

@@ -21,7 +21,7 @@ const registries = fc.array(registry, { minLength: 1, maxLength: 5 });
 const volumeName = fc.stringMatching(/^[a-zA-Z0-9_é日][a-zA-Z0-9é日._+=@~:-]{0,20}$/);
 
 function entry(source: string): MountEntry {
-  const line = `7 1 0:9 / /m rw - fuse.quobyte ${Buffer.from(source).toString('latin1')} rw\n`;
+  const line = `7 1 0:9 / /m rw - fuse.quobyte ${Buffer.from(source).toString('latin1')} rw,user_id=0\n`;
   const [read] = parseMountTable(line);
   if (read === undefined) throw new Error('the test’s own line is malformed');
   return read;
@@ -52,11 +52,9 @@ describe('a Quobyte volume', () => {
         ([list, order], name, separator, upper) => {
           const shown = order.join(separator);
           const found = entry(`quobyte@${upper ? shown.toUpperCase() : shown}/${name}`);
-          expect(quobyte.recognises(found, parseVolume(`${list.join(',')}/${name}`), null)).toBe(true);
-          expect(quobyte.recognises(found, parseVolume(`${list.join(',')}/${name}x`), null)).toBe(false);
-          expect(quobyte.recognises(found, parseVolume(`${list.join(',')},one-more.example/${name}`), null)).toBe(
-            false,
-          );
+          expect(quobyte.recognises(found, parseVolume(`${list.join(',')}/${name}`))).toBe(true);
+          expect(quobyte.recognises(found, parseVolume(`${list.join(',')}/${name}x`))).toBe(false);
+          expect(quobyte.recognises(found, parseVolume(`${list.join(',')},one-more.example/${name}`))).toBe(false);
         },
       ),
       { numRuns: 1000 },
@@ -70,7 +68,7 @@ describe('a Quobyte volume', () => {
     fc.assert(
       fc.property(shuffled, volumeName, ([list, order], name) => {
         const { leaf } = parseVolume(`${list.join(',')}/${name}`);
-        const candidates = quobyte.candidateExports(entry(`quobyte@${order.join('|')}/${name}`));
+        const candidates = quobyte.candidateExports(entry(`quobyte@${order.join('|')}/${name}`), []);
         expect(candidates.map(leafOf)).toContain(leaf);
         for (const candidate of candidates) expect(quobyte.parseExport(candidate, 'url')).toBe(candidate);
       }),
@@ -97,8 +95,8 @@ describe('a Quobyte volume', () => {
         fc.record({ source: fc.string({ unit: 'binary' }), fsType: fc.constantFrom('fuse', 'fuse.quobyte', 'tmpfs') }),
         (change) => {
           const odd = { ...entry('x'), ...change };
-          expect(quobyte.recognises(odd, volume, null)).toBe(false);
-          for (const found of quobyte.candidateExports(odd)) expect(quobyte.parseExport(found, 'url')).toBe(found);
+          expect(quobyte.recognises(odd, volume)).toBe(false);
+          for (const found of quobyte.candidateExports(odd, [])) expect(quobyte.parseExport(found, 'url')).toBe(found);
         },
       ),
       { numRuns: 1000 },

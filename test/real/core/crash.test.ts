@@ -99,6 +99,7 @@ const STORIES: Record<string, Story> = {
   'step.remove-leaf.after': disconnectOnly,
   'broker.make-leaf.done': connectOnly,
   'broker.mount.starting': connectOnly,
+  'broker.mount.forked': connectOnly,
   'broker.mount.helper-ended': connectOnly,
   'broker.mount.done': connectOnly,
   'broker.harden.done': connectOnly,

@@ -1,8 +1,20 @@
 // Each fault does what its name says, to mounts that exist already, and `heal` ends it.
 import { execFileSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Sandbox, mountinfo, run, start, stateOf, until, waitsForFuse } from './rig.js';
 
 let sandbox: Sandbox;
@@ -218,6 +230,83 @@ test('own-server with a helper that never ends: the server alone keeps the mount
   sandbox.do('fault', 'vol', 'server-dies');
   expect(stat(where)).toContain('not connected');
   child.kill('SIGKILL');
+});
+
+describe('slow-end: an own server', () => {
+  const backing = (name: string): string => readFileSync(join(sandbox.dir, 'volumes/vol', name), 'utf8');
+  const serverPid = (): number | undefined =>
+    readdirSync('/proc')
+      .filter((pid) => /^\d+$/.test(pid) && commandOf(pid).includes(`serve\0${sandbox.dir}\0`))
+      .map(Number)[0];
+  /** A mount whose server outlives it by half a minute, and that server. */
+  const slow = async (): Promise<{ where: string; pid: number }> => {
+    sandbox.do('fault', 'vol', 'own-server');
+    sandbox.do('fault', 'vol', 'slow-end', '30000');
+    const where = sandbox.mount();
+    await until('a server that listens', () => readdirSync(join(sandbox.dir, 'servers')).length === 1);
+    return { where, pid: await until('its process', serverPid) };
+  };
+
+  test('stores what was written only at its end, after its mount has gone; readers of the mount see it at once', async () => {
+    sandbox.do('fault', 'vol', 'own-server');
+    sandbox.do('fault', 'vol', 'slow-end', '700');
+    const where = sandbox.mount();
+    writeFileSync(join(where, 'x'), 'one');
+    appendFileSync(join(where, 'x'), ' two');
+    expect(readFileSync(join(where, 'x'), 'utf8')).toBe('one two');
+    expect(statSync(join(where, 'x')).size).toBe(7);
+    truncateSync(join(where, 'x'), 5);
+    expect([readFileSync(join(where, 'x'), 'utf8'), backing('x')]).toEqual(['one t', '']);
+    const pid = await until('its process', serverPid);
+    const since = performance.now();
+    run('/bin/umount', where);
+    process.kill(pid, 'SIGTERM');
+    await until('its end', () => serverPid() === undefined);
+    expect(performance.now() - since).toBeGreaterThan(700);
+    expect(backing('x')).toBe('one t');
+    expect(readFileSync(join(sandbox.mount(), 'x'), 'utf8')).toBe('one t');
+  });
+
+  test('that is killed before its end loses what was not stored; an fsync stores', async () => {
+    const { where, pid } = await slow();
+    writeFileSync(join(where, 'lost'), 'lost');
+    const descriptor = openSync(join(where, 'kept'), 'w');
+    writeSync(descriptor, 'kept');
+    fsyncSync(descriptor);
+    closeSync(descriptor);
+    run('/bin/umount', where);
+    process.kill(pid, 'SIGKILL');
+    await until('its end', () => serverPid() === undefined);
+    expect([backing('lost'), backing('kept')]).toEqual(['', 'kept']);
+  });
+
+  test('ends at once, and stores, when it is healed', async () => {
+    const { where } = await slow();
+    writeFileSync(join(where, 'x'), 'stored');
+    run('/bin/umount', where);
+    expect(serverPid()).toBeGreaterThan(0);
+    sandbox.do('heal', 'vol');
+    await until('its end', () => serverPid() === undefined);
+    expect(backing('x')).toBe('stored');
+  });
+
+  test('whose connection is cut takes its time as well', async () => {
+    const { where, pid } = await slow();
+    writeFileSync(join(where, 'x'), 'stored');
+    sandbox.do('fault', 'vol', 'server-dies');
+    expect(stat(where)).toContain('not connected');
+    expect([serverPid(), backing('x')]).toEqual([pid, '']);
+    sandbox.do('heal', 'vol');
+    await until('its end', () => serverPid() === undefined);
+    expect(backing('x')).toBe('stored');
+  });
+});
+
+test('mounted-by: the kernel’s table says that this user made the mount', () => {
+  sandbox.do('fault', 'vol', 'mounted-by', '4711');
+  const where = sandbox.mount();
+  expect(mountinfo(where).join()).toContain('user_id=4711,group_id=0');
+  expect(stat(where)).toBe('0\n');
 });
 
 function commandOf(pid: string): string {

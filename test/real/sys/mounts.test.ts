@@ -1,10 +1,21 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Binds } from '../../../src/sys/binds.js';
+import { Binds, identify } from '../../../src/sys/binds.js';
 import { KernelMountTable } from '../../../src/sys/mount-table.js';
 import { KernelMounts } from '../../../src/sys/mounts.js';
+import type { ProbeJob } from '../../../src/sys/ports.js';
 import { deadFuse, hungFuse, LEAF, scratch, tmpfs, type Scratch } from './fixtures.js';
 
 const ALL = { nosuid: true, nodev: true, noexec: true, nosymfollow: true };
@@ -95,14 +106,31 @@ describe('hardening', () => {
   });
 });
 
+type BindJob = Extract<ProbeJob, { readonly kind: 'bind' }>;
+
+const lookAt = (from: string, roots: readonly string[] = [pool]): ReturnType<typeof identify> =>
+  identify({ kind: 'identify', source: from, roots, base: host.base, leaf: LEAF });
+
 describe('binding a local directory', () => {
-  const bind = (from = source, roots = [pool]): Promise<string> => binds.bind(from, roots, host.base, LEAF, ALL);
+  const jobOf = async (from: string, roots: readonly string[]): Promise<BindJob> => ({
+    kind: 'bind',
+    source: from,
+    expected: (await lookAt(from, roots)).source,
+    roots,
+    base: host.base,
+    leaf: LEAF,
+    hardening: ALL,
+  });
+  const bind = async (from = source, roots = [pool]): Promise<string> =>
+    (await binds.bind(await jobOf(from, roots))).end;
 
   it('shows the directory at the leaf, hardened, and is recognised by its identity', async () => {
     expect(await bind()).toBe('bound');
     expect(readFileSync(join(leaf, 'witness'), 'utf8')).toBe('here');
     expect(optionsAt(leaf)).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec', 'nosymfollow']));
-    expect(await binds.identify(source)).toEqual({ dev: devAt(leaf), root: table.at(leaf)[0]?.root });
+    const { source: named, mounted } = await lookAt(source);
+    expect(named).toEqual({ dev: devAt(leaf), inode: String(statSync(source).ino) });
+    expect(mounted).toEqual({ ...named, mountId: table.at(leaf)[0]?.mountId });
     expect(table.at(leaf)).toHaveLength(1);
   });
 
@@ -150,7 +178,8 @@ describe('binding a local directory', () => {
     mkdirSync(join(inner, 'x'));
     expect(await bind(join(inner, 'x'))).toBe('source-outside');
     expect(await bind(join(inner, 'x'), [pool, inner])).toBe('bound');
-    expect(await binds.identify(join(inner, 'x'))).toEqual({ dev: devAt(leaf), root: '/x' });
+    const { source: named, mounted } = await lookAt(join(inner, 'x'), [pool, inner]);
+    expect(mounted).toMatchObject({ ...named });
   });
 
   it('refuses a leaf that is mounted, a link or gone', async () => {
@@ -172,7 +201,7 @@ describe('binding a local directory', () => {
         get: (target, key) => (key === 'at' ? () => [] : (Reflect.get(target, key) as () => unknown).bind(target)),
       }),
     );
-    expect(await blind.bind(source, [pool], host.base, LEAF, ALL)).toBe('leaf-changed');
+    expect(await blind.bind(await jobOf(source, [pool]))).toEqual({ kind: 'bind', end: 'leaf-changed' });
     expect(table.at(leaf)).toEqual([]);
   });
 
@@ -189,20 +218,56 @@ describe('binding a local directory', () => {
 });
 
 describe('identifying a directory', () => {
-  it('names it within its own filesystem, through bind mounts too', async () => {
+  const named = async (path: string): Promise<unknown> => (await lookAt(path, [host.dir])).source;
+
+  it('tells it by its inode, through bind mounts too', async () => {
     const view = join(host.dir, 'view');
     mkdirSync(view);
     mkdirSync(join(source, 'deep'));
     execFileSync('mount', ['--bind', source, view]);
-    expect(await binds.identify(join(view, 'deep'))).toEqual(await binds.identify(join(source, 'deep')));
-    expect(await binds.identify(view)).toEqual(await binds.identify(source));
-    expect(await binds.identify(source)).toMatchObject({ root: '/pool/name' });
+    const through = async (path: string): Promise<unknown> => (await lookAt(path, [view])).source;
+    expect(await through(join(view, 'deep'))).toEqual(await named(join(source, 'deep')));
+    // What is mounted over a directory is not the directory.
+    expect(await named(join(view, 'deep'))).toBeNull();
+    expect(await named(source)).toMatchObject({ inode: String(statSync(source).ino) });
   });
 
   it('has nothing to say of what is not a directory', async () => {
     symlinkSync(source, join(pool, 'link'));
-    expect(await binds.identify(join(pool, 'link'))).toBeNull();
-    expect(await binds.identify(join(pool, 'absent'))).toBeNull();
-    expect(await binds.identify(join(source, 'witness'))).toBeNull();
+    expect(await named(join(pool, 'link'))).toBeNull();
+    expect(await named(join(pool, 'absent'))).toBeNull();
+    expect(await named(join(source, 'witness'))).toBeNull();
+  });
+
+  it.each([
+    ['renamed', (path: string) => renameSync(path, `${path}.old`)],
+    ['removed', (path: string) => rmSync(path, { recursive: true })],
+  ])('knows what is mounted from what took its name, when it was %s', async (_, change) => {
+    execFileSync('mount', ['--bind', source, leaf]);
+    const before = await lookAt(source);
+    expect(before.mounted).toMatchObject({ ...before.source });
+    change(source);
+    expect((await lookAt(source)).source).toBeNull();
+    mkdirSync(source);
+    const after = await lookAt(source);
+    expect(after.mounted).toEqual(before.mounted);
+    expect(after.source).not.toMatchObject({ inode: before.source?.inode });
+  });
+
+  it('says that nothing is mounted where nothing is', async () => {
+    expect((await lookAt(source)).mounted).toBeNull();
+    expect(
+      (await identify({ kind: 'identify', source, roots: [pool], base: host.base, leaf: 'absent' })).mounted,
+    ).toBeNull();
+  });
+
+  it('refuses to bind another directory than the one that was looked at', async () => {
+    const { source: expected } = await lookAt(source);
+    renameSync(source, `${source}.old`);
+    mkdirSync(source);
+    const job = { kind: 'bind', source, expected, roots: [pool], base: host.base, leaf: LEAF, hardening: ALL } as const;
+    expect(await binds.bind(job)).toEqual({ kind: 'bind', end: 'source-changed' });
+    expect(await binds.bind({ ...job, expected: null })).toEqual({ kind: 'bind', end: 'source-changed' });
+    expect(table.at(leaf)).toEqual([]);
   });
 });

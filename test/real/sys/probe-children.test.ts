@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ForkedProbeChildren } from '../../../src/sys/probe-children.js';
-import type { ProbeAnswer, ProbeChild, ProbeJob } from '../../../src/sys/ports.js';
+import type { DirectoryIdentity, ProbeAnswer, ProbeChild, ProbeJob } from '../../../src/sys/ports.js';
 import { setxattr } from '../../../sandbox/fuse/libc.js';
 import { until } from '../../rig/until.js';
 import { deadFuse, hungFuse, LEAF, scratch, tmpfs, type Scratch } from './fixtures.js';
@@ -207,9 +207,17 @@ describe('an unmount', () => {
 
 describe('a directory on storage that hangs', () => {
   const ALL = { nosuid: true, nodev: true, noexec: true, nosymfollow: true };
-  const bind = (source: string): ProbeJob => ({
+  const identifying = (source: string, root = host.dir): ProbeJob => ({
+    kind: 'identify',
+    source,
+    roots: [root],
+    base: host.base,
+    leaf: LEAF,
+  });
+  const bind = (source: string, expected: DirectoryIdentity | null): ProbeJob => ({
     kind: 'bind',
     source,
+    expected,
     roots: [host.dir],
     base: host.base,
     leaf: LEAF,
@@ -220,21 +228,23 @@ describe('a directory on storage that hangs', () => {
     const inner = join(host.dir, 'inner');
     mkdirSync(inner);
     const end = hungFuse(inner);
-    for (let id = 2_000_000; id < 2_000_024; id += 1) child.post(id, { kind: 'identify', source: join(inner, 'x') });
+    for (let id = 2_000_000; id < 2_000_024; id += 1) child.post(id, identifying(join(inner, 'x'), inner));
     for (let id = 2_000_024; id < 2_000_048; id += 1) {
-      child.post(id, { ...bind(join(inner, 'x')), roots: [inner] } as ProbeJob);
+      child.post(id, { ...bind(join(inner, 'x'), null), roots: [inner] } as ProbeJob);
     }
     const source = join(host.dir, 'source');
     mkdirSync(source);
     const before = performance.now();
-    expect(await ask(bind(source))).toEqual({ kind: 'bind', end: 'bound' });
-    const answer = await ask({ kind: 'identify', source });
-    expect(answer).toMatchObject({ kind: 'identify', identity: { root: '/source' } });
+    const named = await ask(identifying(source));
+    expect(named).toMatchObject({ kind: 'identify', source: { inode: String(statSync(source).ino) }, mounted: null });
+    const expected = named.kind === 'identify' ? named.source : null;
+    expect(await ask(bind(source, expected))).toMatchObject({ kind: 'bind', end: 'bound' });
+    expect(await ask(identifying(source))).toMatchObject({ source: expected, mounted: expected });
     expect(await unmount()).toEqual({ kind: 'unmount', errno: null });
     expect(performance.now() - before).toBeLessThan(2000);
-    expect(answers.size).toBe(3);
+    expect(answers.size).toBe(4);
     end();
-    await until('all have been told that the server is gone', () => answers.size === 51);
+    await until('all have been told that the server is gone', () => answers.size === 52);
     expect(answers.get(2_000_000)).toEqual({ kind: 'failed', errno: 'ENOTCONN' });
     expect(answers.get(2_000_047)).toEqual({ kind: 'failed', errno: 'ENOTCONN' });
     expect(mounted()).toBe(false);

@@ -192,7 +192,7 @@ describe('I1 of clients', () => {
 
   it('breaks when one is ended while its superblock is there, whoever uses it and wherever', () => {
     const made = mount();
-    host.kernel.open(made, null);
+    host.kernel.users.open(made, null);
     host.kernel.unmount(POINT, 'detach', 'stranger');
     scheduler.now += 1000;
     kill(made.superblock, false);
@@ -224,14 +224,14 @@ describe('I1 of leaf directories', () => {
   it('breaks when one is removed on which another namespace has a copy', () => {
     host.tree.plant(POINT, 0o700);
     const made = mount();
-    const copy = host.kernel.copy(made, host.tree.nodes.get(POINT)!, null);
-    host.kernel.copy(made, null, null);
+    const copy = host.kernel.users.copy(made, host.tree.nodes.get(POINT)!, null);
+    host.kernel.users.copy(made, null, null);
     host.kernel.unmount(POINT, 'plain', 'stranger');
     scheduler.now += 1000;
     const { directories } = host.machine({ name: 'broker', alive: true });
     expect(directories.removeLeaf(BASE, volume.leaf)).toBe('removed');
     expect(broken).toEqual(['I1']);
-    expect(host.kernel.copies.has(copy)).toBe(false);
+    expect(host.kernel.users.copies.has(copy)).toBe(false);
     expect(made.superblock.isGone).toBe(false);
   });
 });
@@ -300,8 +300,8 @@ describe('I6', () => {
   it('holds for what was true once between question and answer', () => {
     const made = mount();
     const call = ask('disconnect');
-    const use = host.kernel.open(made, { pid: 1, command: 'qemu', by: 'descriptor' });
-    host.kernel.close(use);
+    const use = host.kernel.users.open(made, { pid: 1, command: 'qemu', by: 'descriptor' });
+    host.kernel.users.close(use);
     end(call, told('busy', true));
     expect(broken).toEqual([]);
   });
@@ -316,9 +316,9 @@ describe('I6 of what is released', () => {
     ['released', 'dead', []],
   ] as const)('%s while a file of the detached mount is %s', (outcome, state, breaks) => {
     const made = mount();
-    const use = host.kernel.open(made, null);
+    const use = host.kernel.users.open(made, null);
     host.kernel.unmount(POINT, 'detach', 'stranger');
-    if (state === 'closed') host.kernel.close(use);
+    if (state === 'closed') host.kernel.users.close(use);
     if (state === 'dead') host.kernel.setServer(made.superblock, 'dead', 'stranger');
     scheduler.steps += 1;
     end(ask('disconnect'), told(outcome, false));
@@ -347,7 +347,7 @@ describe('I6 of what is released', () => {
     ['ending', true, ['I6']],
   ] as const)('%s in a list while a superblock is there: %s', (state, isThere, breaks) => {
     if (isThere) {
-      host.kernel.open(mount(), null);
+      host.kernel.users.open(mount(), null);
       host.kernel.unmount(POINT, 'detach', 'stranger');
     }
     const list = { mounts: [{ leaf: volume.leaf, former: [{ state }] }] } as unknown as ListReply;

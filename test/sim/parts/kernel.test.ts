@@ -58,16 +58,16 @@ describe('mount table', () => {
   it('says busy while somebody has a mount open, except by a copy; a lazy detach hides it', () => {
     const { host } = setUp();
     const mount = mountIt(host);
-    const copy = host.kernel.copy(mount, null, { pid: 1, command: 'sh', by: 'namespace' });
+    const copy = host.kernel.users.copy(mount, null, { pid: 1, command: 'sh', by: 'namespace' });
     expect(host.kernel.unmount(POINT, 'plain', 'fairlead')).toBeNull();
     const again = mountIt(host);
-    const use = host.kernel.open(again, null);
+    const use = host.kernel.users.open(again, null);
     expect(host.kernel.unmount(POINT, 'plain', 'fairlead')).toBe('EBUSY');
     expect(host.kernel.unmount(POINT, 'detach', 'fairlead')).toBeNull();
     expect(host.kernel.at(POINT)).toEqual([]);
     expect([...host.kernel.superblocks.all]).toEqual([mount.superblock, again.superblock]);
-    host.kernel.dropCopy(copy);
-    host.kernel.close(use);
+    host.kernel.users.dropCopy(copy);
+    host.kernel.users.close(use);
     expect(host.kernel.superblocks.all.size).toBe(0);
   });
 

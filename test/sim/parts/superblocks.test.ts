@@ -19,10 +19,10 @@ describe('the record of superblocks', () => {
     mountIt('other');
     expect(record.others(new Set())?.map(({ dev }) => dev)).toEqual([mount.dev]);
     expect(record.others(new Set([mount.dev]))).toEqual([]);
-    const use = kernel.open(mount, null);
+    const use = kernel.users.open(mount, null);
     kernel.vanish(mount);
     expect(record.at(mount.dev)).toMatchObject({ dev: mount.dev });
-    kernel.close(use);
+    kernel.users.close(use);
     expect(record.at(mount.dev)).toBe('none');
   });
 
@@ -54,7 +54,7 @@ describe('the record of superblocks', () => {
     const mount = mountIt('fuse');
     let ends = 0;
     mount.superblock.onEnd = () => (ends += 1);
-    kernel.open(mount, null);
+    kernel.users.open(mount, null);
     kernel.setServer(mount.superblock, 'dead', 'stranger');
     expect([ends, mount.superblock.isGone]).toEqual([1, false]);
   });

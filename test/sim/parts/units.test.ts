@@ -122,13 +122,13 @@ describe('helpers', () => {
   it('leaves a client that serves until the last user has gone, wherever that is', async () => {
     const { host, run } = await started('crew', 60);
     const mount = host.kernel.top(POINT)!;
-    const copy = host.kernel.copy(mount, null, null);
-    const use = host.kernel.openIn(copy);
+    const copy = host.kernel.users.copy(mount, null, null);
+    const use = host.kernel.users.openIn(copy);
     host.kernel.unmount(POINT, 'plain', 'fairlead');
-    host.kernel.dropCopy(copy);
+    host.kernel.users.dropCopy(copy);
     await run(60_000);
     expect([host.services.state(UNIT), host.services.isEnding(POINT)]).toEqual(['serving', false]);
-    host.kernel.close(use);
+    host.kernel.users.close(use);
     await run(10_000);
     expect(host.services.units.size).toBe(0);
   });

@@ -44,13 +44,13 @@ describe('a frozen record', () => {
       tags: [],
       fsType: 'fuse.quobyte',
       source: 'quobyte@reg/vol',
-      superOptions: [],
+      superOptions: ['user_id=0'],
     });
     const quobyte = backendOf('quobyte');
     quobyte.authorise(volume, settings);
     quobyte.mountWay(volume, settings, '/x');
-    expect(quobyte.recognises(entry, volume, null)).toBe(true);
-    expect(quobyte.candidateExports(entry)).toEqual(['reg/vol']);
+    expect(quobyte.recognises(entry, volume)).toBe(true);
+    expect(quobyte.candidateExports(entry, [])).toEqual(['reg/vol']);
   });
 
   it('is described as a disk without being changed', () => {

@@ -71,10 +71,10 @@ const entryOf = (source: string, fsType: string): MountEntry => ({
   tags: [],
   fsType,
   source,
-  superOptions: ['rw'],
+  superOptions: ['rw', 'user_id=0'],
 });
 const recognised = (source: string, fsType: string): boolean =>
-  quobyte.recognises(entryOf(source, fsType), parseVolume(EXPORT), null);
+  quobyte.recognises(entryOf(source, fsType), parseVolume(EXPORT));
 
 function judged(facts: Partial<ProbeFacts>, rootSize: 'warn' | 'require' = 'warn'): Judgement {
   const sound: ProbeFacts = {

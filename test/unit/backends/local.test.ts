@@ -31,14 +31,20 @@ describe('a local volume', () => {
     expect(local.unmountCommand(localSettings([]), '/m')).toBeNull();
   });
 
-  it('is recognised by device and root, and by nothing else', () => {
+  it('is never recognised by what the table says: a directory is not its name', () => {
     const [entry] = parseMountTable('36 35 8:1 /pool/name /m rw - ext4 /dev/sda1 rw\n');
     expect(local.identifiedBySource).toBe(true);
-    expect(local.recognises(entry!, volume, { dev: '8:1', root: '/pool/name' })).toBe(true);
-    expect(local.recognises(entry!, volume, { dev: '8:2', root: '/pool/name' })).toBe(false);
-    expect(local.recognises(entry!, volume, { dev: '8:1', root: '/pool' })).toBe(false);
-    expect(local.recognises(entry!, volume, null)).toBe(false);
-    expect(local.candidateExports(entry!)).toEqual([]);
+    expect(local.recognises(entry!, volume)).toBe(false);
+  });
+
+  it('may be any directory at whose path the host shows it, if the path is one of a local volume', () => {
+    const [entry] = parseMountTable('36 35 8:1 /pool/name /m rw - ext4 /dev/sda1 rw\n');
+    expect(local.candidateExports(entry!, ['/srv/pool/name', '/other/pool/name'])).toEqual([
+      '/srv/pool/name',
+      '/other/pool/name',
+    ]);
+    expect(local.candidateExports(entry!, ['/srv/a b', '/srv/x//deleted', '/srv/-o'])).toEqual([]);
+    expect(local.candidateExports(entry!, [])).toEqual([]);
   });
 
   it('is judged without regard to the size of its root', () => {

@@ -10,8 +10,8 @@ import { quobyteSettings } from './settings.js';
 const volume = Object.freeze(parseVolume('quobyte://reg1:7861,reg2/vol'));
 const mountpoint = `/var/lib/fairlead/mnt/quobyte/${volume.leaf}`;
 
-function entry(source: string, change: { type?: string; root?: string } = {}): MountEntry {
-  const text = `36 35 0:52 ${change.root ?? '/'} ${mountpoint} rw - ${change.type ?? 'fuse.quobyte'} ${source} rw\n`;
+function entry(source: string, change: { type?: string; root?: string; user?: number } = {}): MountEntry {
+  const text = `36 35 0:52 ${change.root ?? '/'} ${mountpoint} rw - ${change.type ?? 'fuse.quobyte'} ${source} rw,user_id=${change.user ?? 0},group_id=0\n`;
   const [read] = parseMountTable(Buffer.from(text).toString('latin1'));
   if (read === undefined) throw new Error('the test’s own line is malformed');
   return read;
@@ -71,8 +71,8 @@ describe('recognition', () => {
     'quobyte@reg1|reg2|reg1:7861/vol',
     String.raw`quobyte@reg1\174reg2/vol`,
   ])('knows its volume as %s', (source) => {
-    expect(quobyte.recognises(entry(source), volume, null)).toBe(true);
-    expect(quobyte.recognises(entry(source, { type: 'fuse' }), volume, null)).toBe(true);
+    expect(quobyte.recognises(entry(source), volume)).toBe(true);
+    expect(quobyte.recognises(entry(source, { type: 'fuse' }), volume)).toBe(true);
   });
 
   it.each([
@@ -95,46 +95,55 @@ describe('recognition', () => {
     String.raw`quobyte@reg1|reg2/vol\012`,
     'none',
   ])('does not take %s for it', (source) => {
-    expect(quobyte.recognises(entry(source), volume, null)).toBe(false);
+    expect(quobyte.recognises(entry(source), volume)).toBe(false);
+  });
+
+  it('is not one whose mount another user than root has made, whatever its source says', () => {
+    const text = 'quobyte@reg1|reg2:7861/vol';
+    expect(quobyte.recognises(entry(text), volume)).toBe(true);
+    for (const user of [1000, 10, 65534]) {
+      expect(quobyte.recognises(entry(text, { user }), volume)).toBe(false);
+      expect(quobyte.candidateExports(entry(text, { user }), [])).toEqual([]);
+    }
   });
 
   it.each(['tmpfs', 'fuse.bindfs', 'fuse.quobyte2', 'fuseblk', 'FUSE', 'ext4', ''])(
     'is not taken in by a label on %j',
     (type) => {
       const forged = { ...entry('quobyte@reg1|reg2/vol'), fsType: type };
-      expect(quobyte.recognises(forged, volume, null)).toBe(false);
-      expect(quobyte.candidateExports(forged)).toEqual([]);
+      expect(quobyte.recognises(forged, volume)).toBe(false);
+      expect(quobyte.candidateExports(forged, [])).toEqual([]);
     },
   );
 
   it('is not taken in by a bind of a directory of the volume', () => {
-    expect(quobyte.recognises(entry('quobyte@reg1|reg2/vol', { root: '/sub' }), volume, null)).toBe(false);
+    expect(quobyte.recognises(entry('quobyte@reg1|reg2/vol', { root: '/sub' }), volume)).toBe(false);
   });
 
   it('compares IPv6 addresses, not their spelling', () => {
     const six = parseVolume('quobyte://[fd00::1],[::2]:7861/v');
-    expect(quobyte.recognises(entry('quobyte@[0:0::2]|[FD00:0::0001]:7861/v'), six, null)).toBe(true);
-    expect(quobyte.recognises(entry('quobyte@[0:0::2]|[fd00::3]/v'), six, null)).toBe(false);
+    expect(quobyte.recognises(entry('quobyte@[0:0::2]|[FD00:0::0001]:7861/v'), six)).toBe(true);
+    expect(quobyte.recognises(entry('quobyte@[0:0::2]|[fd00::3]/v'), six)).toBe(false);
   });
 
   it('compares names of any script exactly', () => {
     const named = parseVolume('quobyte://r/Grüße');
-    expect(quobyte.recognises(entry('quobyte@r/Grüße'), named, null)).toBe(true);
-    expect(quobyte.recognises(entry('quobyte@r/Gru\u0308ße'), named, null)).toBe(false);
-    expect(quobyte.recognises({ ...entry('quobyte@r/v'), source: 'quobyte@r/Gr\udcfcße' }, named, null)).toBe(false);
+    expect(quobyte.recognises(entry('quobyte@r/Grüße'), named)).toBe(true);
+    expect(quobyte.recognises(entry('quobyte@r/Gru\u0308ße'), named)).toBe(false);
+    expect(quobyte.recognises({ ...entry('quobyte@r/v'), source: 'quobyte@r/Gr\udcfcße' }, named)).toBe(false);
   });
 });
 
 describe('finding a mount’s name by its leaf', () => {
   it('tries every order of up to five registries', () => {
     const given = parseVolume('e,d:7861,c,b,a/v');
-    const leaves = quobyte.candidateExports(entry('quobyte@a|b|c|d:7861|e/v')).map(leafOf);
+    const leaves = quobyte.candidateExports(entry('quobyte@a|b|c|d:7861|e/v'), []).map(leafOf);
     expect(leaves).toHaveLength(120);
     expect(leaves).toContain(given.leaf);
   });
 
   it('keeps to the table’s order beyond that', () => {
-    expect(quobyte.candidateExports(entry('quobyte@a|b|c|d|e|f/v'))).toEqual(['a,b,c,d,e,f/v']);
+    expect(quobyte.candidateExports(entry('quobyte@a|b|c|d|e|f/v'), [])).toEqual(['a,b,c,d,e,f/v']);
   });
 
   it('gives only what parses as an export', () => {
@@ -146,9 +155,9 @@ describe('finding a mount’s name by its leaf', () => {
       'quobyte@r/v\ufe0f',
       'quobyte@a:pw@r/v',
     ]) {
-      expect(quobyte.candidateExports(entry(source))).toEqual([]);
+      expect(quobyte.candidateExports(entry(source), [])).toEqual([]);
     }
-    for (const found of quobyte.candidateExports(entry('quobyte@[::1]:9|r/v'))) {
+    for (const found of quobyte.candidateExports(entry('quobyte@[::1]:9|r/v'), [])) {
       expect(quobyte.parseExport(found, 'url')).toBe(found);
     }
   });

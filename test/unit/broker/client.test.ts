@@ -113,7 +113,7 @@ describe('a reading', () => {
         mountpoint: '/srv/base/c94ed34ada0acf45c1213beb1fc52ce6',
         directory: 'empty',
         mounts: [],
-        isDeep: false,
+        mayHideOurs: false,
         unit: 'idle',
         former: [{ state: 'ending' }],
         backend: 'quobyte',
@@ -123,7 +123,7 @@ describe('a reading', () => {
         end.send(encodeFrame({ id, part: { items: [item] } }));
         end.send(encodeFrame({ id, ok: { bootId: 'b' } }));
       };
-      expect(await client.inventory(1000)).toEqual({ bootId: 'b', items: [item, item] });
+      expect(await client.inventory('all', 1000)).toEqual({ bootId: 'b', items: [item, item] });
     }));
 });
 

@@ -59,7 +59,8 @@ const SOUND: Record<string, Record<string, unknown>> = {
   disk: { id: 2, verb: 'disk', volume: URL, name: 'disk', budgetMs: 100 },
   holders: { id: 2, verb: 'holders', volume: URL, budgetMs: 100 },
   abort: { id: 2, verb: 'abort', volume: URL, budgetMs: 100 },
-  inventory: { id: 2, verb: 'inventory', budgetMs: 100 },
+  inventory: { id: 2, verb: 'inventory', leaves: 'all', budgetMs: 100 },
+  watch: { id: 2, verb: 'watch', seen: null, budgetMs: 100 },
   examine: { id: 2, verb: 'examine', budgetMs: 100 },
 };
 
@@ -114,7 +115,9 @@ describe('requests that are not exactly as the protocol has them end the connect
     for (const key of Object.keys(sound)) {
       hostile.push(Object.fromEntries(Object.entries(sound).filter(([other]) => other !== key)));
       for (const value of [null, [], {}, true, '', 'x'.repeat(10_000), -1, 0, 0.5, 1e21, '1', [sound[key]]]) {
-        if (key === 'probe' && value === null) continue;
+        if ((key === 'probe' || key === 'seen') && value === null) continue;
+        if (key === 'seen' && value === 0) continue;
+        if (key === 'leaves' && Array.isArray(value) && value.length === 0) continue;
         if (value === sound[key]) continue;
         // Any short text may be a volume or a disk; what it says is looked at further down.
         if (value === '1' && (key === 'volume' || key === 'name')) continue;

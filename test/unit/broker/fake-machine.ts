@@ -65,7 +65,7 @@ export function entry(over: Partial<MountEntry> = {}): MountEntry {
     tags: ['shared:1'],
     fsType: 'fuse.quobyte',
     source: 'quobyte@192.168.1.1/volume-00001',
-    superOptions: ['rw'],
+    superOptions: ['rw', 'user_id=0', 'group_id=0'],
     ...over,
   };
 }
@@ -160,9 +160,13 @@ export class FakeMachine implements Machine {
   readonly table: Machine['table'] = {
     at: (path) => this.mountsNow.filter(({ mountPoint }) => mountPoint === path),
     below: (path) => this.mountsNow.filter(({ mountPoint }) => mountPoint.startsWith(path === '/' ? '/' : `${path}/`)),
+    forget: () => undefined,
+    revision: 0,
+    change: () => new Promise(() => undefined),
   };
   readonly directories: Machine['directories'] = {
     chain: (path) => this.chains.get(path) ?? soundChain(path),
+    isMounted: (base, leaf) => this.table.at(`${base}/${leaf}`).length > 0,
     leafState: (base, leaf) => this.leaves.get(`${base}/${leaf}`) ?? 'absent',
     makeLeaf: (base, leaf) => {
       this.effects.push(`mkdir ${base}/${leaf}`);
@@ -222,8 +226,12 @@ export class FakeMachine implements Machine {
   };
   /** Processes that run, besides probe children. */
   readonly running = new Set<number>();
+  /** Mounts in other namespaces. */
+  elsewhere: MountEntry[] = [];
   /** Superblocks that live on although no table of ours shows them. */
   readonly hidden = new Set<string>();
+  /** Directories that are not the ones that they were: null, none any more. */
+  readonly inodes = new Map<string, string | null>();
   /** Grows when a number is given to another superblock. */
   readonly entries = new Map<string, string>();
   readonly superblocks: Machine['superblocks'] = {
@@ -231,6 +239,7 @@ export class FakeMachine implements Machine {
       const isThere = this.hidden.has(dev) || this.mountsNow.some((one) => one.dev === dev && isFuse(one));
       return isThere ? { dev, record: 'record', entry: this.entries.get(dev) ?? dev } : 'none';
     },
+    elsewhere: (devs) => this.elsewhere.filter(({ dev }) => devs.has(dev)),
     others: (devs) =>
       [...this.hidden]
         .filter((dev) => !devs.has(dev))
@@ -256,7 +265,7 @@ export class FakeMachine implements Machine {
       case 'disk':
         return { kind: 'disk', state: 'regular', size: 4096 };
       case 'identify':
-        return { kind: 'identify', identity: null };
+        return identified(this, job);
       case 'bind':
         return { kind: 'bind', end: 'source-absent' };
       case 'unmount':
@@ -275,6 +284,21 @@ export class FakeMachine implements Machine {
 
 function isFuse({ fsType }: MountEntry): boolean {
   return fsType.startsWith('fuse');
+}
+
+/** What the kernel says of a bind: a directory's inode is the path that it had when it was made. */
+export function identified(
+  { table, inodes }: FakeMachine,
+  { source, base, leaf }: Extract<ProbeJob, { readonly kind: 'identify' }>,
+): ProbeAnswer {
+  const top = table.at(`${base}/${leaf}`).at(-1);
+  const known = inodes.get(source);
+  const inode = known === undefined ? source : known;
+  return {
+    kind: 'identify',
+    source: inode === null ? null : { dev: '8:1', inode },
+    mounted: top === undefined ? null : { dev: top.dev, inode: top.root, mountId: top.mountId },
+  };
 }
 
 export function soundChain(path: string): readonly DirectoryFacts[] {

@@ -8,7 +8,17 @@ import type { Observation } from '../../../src/core/observation.js';
 import { STEP_KINDS, type StepEnd, type StepKind } from '../../../src/core/steps.js';
 import { leafOf, type Export } from '../../../src/core/volume.js';
 import type { ProbeAnswer, ProbeJob } from '../../../src/sys/ports.js';
-import { bench, type Bench, entry, healthy, LOCAL_BASE, MOUNTPOINT, SETTINGS, URL } from './fake-machine.js';
+import {
+  bench,
+  type Bench,
+  entry,
+  healthy,
+  identified,
+  LOCAL_BASE,
+  MOUNTPOINT,
+  SETTINGS,
+  URL,
+} from './fake-machine.js';
 
 const SOURCE = '/srv/pool/hung';
 const LOCAL_URL = `local://${SOURCE}`;
@@ -40,7 +50,7 @@ function bound(end: ProbeAnswer | 'hang'): Bench {
   world.machine.mountsNow.push(entry());
   world.machine.answer = (job) => {
     if (job.kind === 'identify' && job.source === SOURCE) return end;
-    if (job.kind === 'identify') return { kind: 'identify', identity: { dev: '8:1', root: job.source } };
+    if (job.kind === 'identify') return identified(world.machine, job);
     return healthy();
   };
   return world;
@@ -54,7 +64,7 @@ function unbound(): Bench {
   world.machine.answer = (job): ProbeAnswer | 'hang' => {
     switch (job.kind) {
       case 'identify':
-        return { kind: 'identify', identity: { dev: '8:1', root: job.source } };
+        return identified(world.machine, job);
       case 'bind':
         return job.source === SOURCE ? 'hang' : bindNow(world, job);
       default:
@@ -66,8 +76,9 @@ function unbound(): Bench {
 
 function bindNow({ machine }: Bench, job: Extract<ProbeJob, { readonly kind: 'bind' }>): ProbeAnswer {
   const mountPoint = `${job.base}/${job.leaf}`;
-  machine.mountsNow.push(entry({ mountPoint, dev: '8:1', root: job.source, fsType: 'ext4', source: '/dev/sda1' }));
-  return { kind: 'bind', end: 'bound' };
+  const bind = entry({ mountPoint, dev: '8:1', root: job.source, fsType: 'ext4', source: '/dev/sda1' });
+  machine.mountsNow.push(bind);
+  return { kind: 'bind', end: 'bound', mountId: bind.mountId };
 }
 
 async function timed<T>(work: () => Promise<T>): Promise<readonly [T, number]> {
@@ -114,9 +125,9 @@ describe('a mount whose directory hangs', () => {
     const world = bound('hang');
     expect((await see(world, 'read-only')).judgement?.verdict).toBe('hung');
     const child = world.machine.children.find(({ posted }) => posted.some(({ job }) => isAbout(job)));
-    const identity = { dev: '8:1', root: SOURCE };
-    child?.reply(child.posted[0]?.id ?? 0, { kind: 'identify', identity });
-    world.machine.answer = (job) => (job.kind === 'identify' ? { kind: 'identify', identity } : healthy());
+    const [asked] = child?.posted ?? [];
+    if (asked?.job.kind === 'identify') child?.reply(asked.id, identified(world.machine, asked.job));
+    world.machine.answer = (job) => (job.kind === 'identify' ? identified(world.machine, job) : healthy());
     await expect.poll(async () => (await see(world, 'read-only')).judgement?.verdict).toBe('healthy');
   });
 
@@ -177,14 +188,15 @@ describe('binding a directory that hangs', () => {
   it('whose child dies says what the table shows', async () => {
     const world = unbound();
     world.machine.answer = (job) => {
-      if (job.kind === 'bind') world.machine.children.at(-1)?.die();
+      if (job.kind === 'identify') return identified(world.machine, job);
+      world.machine.children.at(-1)?.die();
       return 'hang';
     };
     expect(await run(world, 'mount')).toMatchObject({ end: 'refused', error: { code: 'unavailable' } });
     const late = unbound();
     late.machine.answer = (job) => {
-      if (job.kind !== 'bind') return 'hang';
-      bindNow(late, job);
+      if (job.kind === 'identify') return identified(late.machine, job);
+      if (job.kind === 'bind') bindNow(late, job);
       late.machine.children.at(-1)?.die();
       return 'hang';
     };
@@ -193,10 +205,15 @@ describe('binding a directory that hangs', () => {
 
   it('that answers an error is refused, and what cannot be identified afterwards is unknown', async () => {
     const world = unbound();
-    world.machine.answer = (job) => (job.kind === 'bind' ? { kind: 'failed', errno: 'EIO' } : 'hang');
+    world.machine.answer = (job) =>
+      job.kind === 'identify' ? identified(world.machine, job) : { kind: 'failed', errno: 'EIO' };
     expect(await run(world, 'mount')).toMatchObject({ end: 'refused', error: { code: 'unhealthy' } });
     const late = unbound();
-    late.machine.answer = (job) => (job.kind === 'bind' ? bindNow(late, job) : 'hang');
+    late.machine.answer = (job) => {
+      if (job.kind === 'bind') return bindNow(late, job);
+      const isAfter = late.machine.table.at(LOCAL_POINT).length > 0;
+      return job.kind === 'identify' && !isAfter ? identified(late.machine, job) : 'hang';
+    };
     expect(await run(late, 'mount')).toMatchObject({ end: 'unknown', error: { code: 'hung' } });
     expect(late.machine.table.at(LOCAL_POINT)).toHaveLength(1);
   });

@@ -30,7 +30,7 @@ function seen(mounts: readonly ObservedMount[], judgement?: Judgement, directory
     mountpoint: '/mnt/x',
     directory: mounts.length > 0 ? 'mounted' : directory,
     mounts,
-    isDeep: false,
+    mayHideOurs: false,
     unit: 'idle',
     former: [],
     ...(judgement === undefined ? {} : { judgement }),
@@ -158,8 +158,8 @@ describe('a release', () => {
   });
 
   it('calls nothing gone that it has not seen: what lies below too many mounts may be ours', () => {
-    expect(stepsOf({ ...seen([foreign]), isDeep: true })).toBe('covered');
-    expect(stepsOf({ ...seen([foreign, ours]), isDeep: true })).toEqual(['unmount', 'unmount']);
+    expect(stepsOf({ ...seen([foreign]), mayHideOurs: true })).toBe('covered');
+    expect(stepsOf({ ...seen([foreign, ours]), mayHideOurs: true })).toEqual(['unmount', 'unmount']);
   });
 
   it('waits while a client still serves somebody elsewhere, and not for one that only ends', () => {

@@ -52,7 +52,7 @@ function seen(mounts: readonly ObservedMount[], directory: LeafState, judgement?
     mountpoint: '/mnt/x',
     directory: mounts.length > 0 ? 'mounted' : directory,
     mounts,
-    isDeep: false,
+    mayHideOurs: false,
     unit: 'idle',
     former: [],
     ...(judged ? { judgement } : {}),

@@ -284,6 +284,9 @@ export class Bench {
     };
   }
 
+  /** What a question for changes of the mount table is answered; by default it never is. */
+  watching: Broker['watch'] = () => new Promise(() => undefined);
+
   #broker(life: number): Broker {
     const connected = (): boolean => this.brokerConnected;
     const asked = <T>(call: string, event: string, compute: () => T): Promise<T> =>
@@ -305,6 +308,7 @@ export class Bench {
       holders: (volume) => asked('holders', 'holders', () => this.at(volume).holders),
       abort: (volume) => asked('abort', 'abort', () => this.#abort(volume)),
       inventory: () => asked('inventory', 'inventory', () => this.#inventory()),
+      watch: (seen, budgetMs) => this.watching(seen, budgetMs),
       examine: () => asked('examine', 'examine', () => []),
       onConnect: (listener) => {
         this.listeners.add(listener);
@@ -324,7 +328,7 @@ export class Bench {
       mountpoint: mountpointOf(volume),
       directory: mounts.length > 0 ? 'mounted' : (place?.directory ?? 'absent'),
       mounts,
-      isDeep: false,
+      mayHideOurs: false,
       unit: 'idle',
       former: [...(place?.former ?? [])],
       ...(probe !== null && place !== undefined && mounts.at(-1)?.recognised === true

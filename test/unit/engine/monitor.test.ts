@@ -21,6 +21,7 @@ import {
   VOLUME,
   volumeOf,
 } from './bench.js';
+import { quiet } from './virtual-clock.js';
 
 const INTERVAL = 30_000;
 const QEMU: Holder = { pid: 7, command: 'qemu', by: 'descriptor' };
@@ -215,12 +216,76 @@ describe('what a look finds', () => {
   it('a stranger that has gone is listed no longer', async () => {
     const stranger = volumeOf('of-nobody');
     bench.mounted(stranger, { mounts: [mountOf({ recognised: false })] });
+    const changed = tableChange(stranger);
     await begin(VOLUME);
     expect(listed(stranger)?.state).toBe('foreign');
-    await bench.clock.pass(2 * INTERVAL);
-    expect(listed(stranger)?.state).toBe('foreign');
     bench.at(stranger).mounts = [];
-    await bench.clock.pass(2 * INTERVAL);
+    bench.at(stranger).directory = 'absent';
+    changed();
+    await bench.clock.pass(1000);
     expect(listed(stranger)).toBeUndefined();
+  });
+});
+
+/** Lets the broker tell of one change of the mount table, at this volume's leaf, when the returned function is called. */
+function tableChange({ backend, leaf }: Volume): () => void {
+  const told = gate();
+  bench.watching = async (seen) => {
+    if (seen === null) return { version: 1, leaves: [] };
+    await (seen === 1 ? told.opened : new Promise(() => undefined));
+    return { version: 2, leaves: [{ backend, leaf }] };
+  };
+  return () => told.open();
+}
+
+describe('what others mount', () => {
+  const other = volumeOf('vol7');
+
+  it('is held as soon as it is heard of, if it is a volume', async () => {
+    const changed = tableChange(other);
+    await begin(VOLUME);
+    bench.mounted(other);
+    changed();
+    await bench.clock.pass(2000);
+    expect(listed(other)).toMatchObject({ state: 'mounted', hold: 'inherited' });
+  });
+
+  it('is shown as foreign, if it is not', async () => {
+    const changed = tableChange(other);
+    await begin(VOLUME);
+    bench.mounted(other, { mounts: [mountOf({ recognised: false })] });
+    changed();
+    await bench.clock.pass(1000);
+    expect(listed(other)?.state).toBe('foreign');
+  });
+
+  it('over a mount in use is told at once, and so is that it has gone', async () => {
+    const changed = tableChange(VOLUME);
+    await begin(VOLUME);
+    const ours = bench.at(VOLUME).mounts;
+    bench.at(VOLUME).mounts = [...ours, mountOf({ recognised: false, dev: '0:99' })];
+    changed();
+    await bench.clock.pass(1000);
+    expect(listed()?.verdict).toBe('foreign');
+  });
+
+  it('is left to whoever is at work on the leaf, and looked at when that is over', async () => {
+    const changed = tableChange(VOLUME);
+    await begin(VOLUME);
+    const slow = gate();
+    bench.once('observe', async (proceed) => {
+      await slow.opened;
+      return proceed();
+    });
+    bench.connect();
+    await quiet();
+    bench.at(VOLUME).mounts = [...bench.at(VOLUME).mounts, mountOf({ recognised: false, dev: '0:99' })];
+    changed();
+    await bench.clock.pass(500);
+    expect(looks()).toBe(1);
+    bench.watching = (seen) => Promise.resolve({ version: seen ?? 1, leaves: [] });
+    slow.open();
+    await bench.clock.pass(3000);
+    expect(listed()?.verdict).toBe('foreign');
   });
 });

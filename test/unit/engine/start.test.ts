@@ -30,7 +30,7 @@ const item = (different: Partial<InventoryItem>): InventoryItem => ({
   mountpoint: '/mnt/elsewhere',
   directory: 'mounted',
   mounts: [mountOf()],
-  isDeep: false,
+  mayHideOurs: false,
   unit: 'idle',
   former: [],
   backend: 'quobyte',

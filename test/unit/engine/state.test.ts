@@ -77,7 +77,7 @@ describe('the state', () => {
 
   it('forgets what was seen of a mount with the mount, and a stranger when the leaf becomes ours', () => {
     const state = new State();
-    state.strangers.set(LEAF, { leaf: LEAF, backend: 'quobyte', mountpoint: '/mnt' });
+    state.strangers.set(LEAF, { leaf: LEAF, backend: 'quobyte', mountpoint: '/mnt', state: 'foreign' });
     state.apply([recorded('mounted')]);
     expect(state.strangers.size).toBe(0);
     state.sightOf(LEAF).vanished = true;

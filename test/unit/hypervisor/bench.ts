@@ -228,7 +228,7 @@ export function bench(uid = AGENT_UID, clock: Clock = systemClock): Bench {
       at: (mountpoint) =>
         made.mounted === null
           ? []
-          : parseMountTable(`30 1 0:40 / ${mountpoint} rw - fuse.quobyte ${made.mounted} rw\n`),
+          : parseMountTable(`30 1 0:40 / ${mountpoint} rw - fuse.quobyte ${made.mounted} rw,user_id=0,group_id=0\n`),
     },
     clock,
     log: { info: () => undefined, warn: (event) => void warnings.push(event) },

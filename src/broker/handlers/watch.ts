@@ -1,0 +1,30 @@
+// `watch`: waits until the mount table has changed at a leaf, or the time is up. Nothing is looked at but the table.
+
+import { FairleadError } from '../../core/errors.js';
+import { MAX_WATCHERS } from '../../core/limits.js';
+import type { Handler } from './handler.js';
+
+/** Milliseconds kept back so that an answer without news comes within the request's time. */
+const ANSWER_RESERVE_MS = 100;
+
+/** See the file's head. */
+export const watch: Handler<'watch'> = async ({ context, deadline }, { seen }) => {
+  const { machine, leafWatch, watchers } = context;
+  if (watchers.count >= MAX_WATCHERS) {
+    throw new FairleadError('resource-exhausted', 'Too many wait for changes of mounts already. Try again later.');
+  }
+  watchers.count += 1;
+  try {
+    for (;;) {
+      const { revision } = machine.table;
+      const changes = leafWatch.since(context, seen);
+      const patience = deadline.before(ANSWER_RESERVE_MS);
+      if (changes.leaves === 'all' || changes.leaves.length > 0 || patience === 0) {
+        return { version: changes.version, leaves: changes.leaves === 'all' ? 'all' : [...changes.leaves] };
+      }
+      await machine.table.change(revision, patience);
+    }
+  } finally {
+    watchers.count -= 1;
+  }
+};
