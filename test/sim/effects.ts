@@ -64,7 +64,7 @@ export class EffectJudge {
     if (effect.by !== 'fairlead') return;
     switch (effect.kind) {
       case 'unmount':
-        this.#inside(effect.mount.mountPoint, 'unmounted');
+        if (!this.#isAstray(effect.mount)) this.#inside(effect.mount.mountPoint, 'unmounted');
         this.#unmount(effect.mount, effect.mode);
         return;
       case 'mount':
@@ -95,6 +95,11 @@ export class EffectJudge {
         this.#server(effect.superblock, effect.to);
         return;
     }
+  }
+
+  /** What looks like the mount of a helper that was led elsewhere, since no directory is at its leaf any more. */
+  #isAstray({ superblock, mountPoint }: Mount): boolean {
+    return superblock.home !== mountPoint && this.#histories.get(superblock.home)?.now.blocked === true;
   }
 
   #inside(path: string, did: string): void {
