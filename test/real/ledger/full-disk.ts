@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { FairleadError } from '../../../src/core/errors.js';
 import type { Change, OperationRecord } from '../../../src/core/records.js';
 import { startLedgerThread, type OpenLedger } from '../../../src/ledger/client.js';
-import { attachment, MOUNT, OPERATION, volumeOf } from '../../unit/ledger/samples.js';
+import { attachment, MOUNT, opening, OPERATION, volumeOf } from '../../unit/ledger/samples.js';
 
 const directory = process.argv[2] ?? '';
 const filler = join(directory, 'filler');
@@ -52,7 +52,7 @@ async function end(work: Promise<unknown>): Promise<string> {
 
 async function open(): Promise<OpenLedger> {
   const thread = await startLedgerThread();
-  return thread.open({ directory, version: '0.1.0' });
+  return thread.open(opening(directory));
 }
 
 const reserve = (): number => fs.statSync(join(directory, 'ledger.reserve')).size;
