@@ -64,7 +64,7 @@ export function takeOver(database: Database, note: Note): void {
       ) WHERE leaf NOT IN (SELECT leaf FROM holds);
     INSERT INTO set_aside (origin, key, reason, content, since)
       VALUES ('ledger', note('key'), note('reason'), '{}', note('since'));
-    UPDATE ledger SET identity = lower(hex(randomblob(16)));
+    UPDATE ledger SET identity = lower(hex(randomblob(16))), sequence = sequence + 1;
     COMMIT;
   `);
 }

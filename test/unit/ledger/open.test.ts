@@ -370,6 +370,32 @@ describe('an older copy that is put back is noticed, and what it says is kept an
     expect((await load()).origin).toBe('damaged');
   });
 
+  test('and a start that is cut off before its marks are written says so again, and loses nothing', async () => {
+    await commit(1);
+    const backup = backUp();
+    await commit(2);
+    const marks = [at('ledger.mark'), witnessOf(directory)].map((path) => [path, fs.readFileSync(path)] as const);
+    putBack(backup);
+    await load();
+    for (const [path, bytes] of marks) fs.writeFileSync(path, bytes);
+    const snapshot = await load();
+    expect([snapshot.attachments, snapshot.holds]).toEqual([
+      [attachment(1)],
+      [expect.objectContaining({ leaf: VOLUME.leaf })],
+    ]);
+    expect(snapshot.setAside).toHaveLength(2);
+    expect((await load()).origin).toBe('existing');
+  });
+
+  test('that is put in the place of one that was begun for a lost one', async () => {
+    await commit(1);
+    const backup = backUp();
+    putBack(new Map());
+    expect((await load()).origin).toBe('damaged');
+    putBack(backup);
+    expect(await load()).toEqual(doubted(/another ledger/, [attachment(1)]));
+  });
+
   test('that is another ledger, of another host or of before a loss', async () => {
     await commit(1);
     const other = backUp();
