@@ -52,6 +52,8 @@ test('a full disk refuses what begins, lets end what ends, and recovers', () => 
     attachWithRoom: 'ok',
     reserveAgain: LEDGER_RESERVE_BYTES,
     last: true,
+    reserveWithoutHoles: LEDGER_RESERVE_BYTES,
+    refusalWithoutReserve: 'resource-exhausted',
   });
 });
 
