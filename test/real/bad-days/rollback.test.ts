@@ -1,8 +1,18 @@
 // A ledger that is put back to an older copy, with its mark or without it, and a mark that is deleted: what is mounted
 // stays, held, whatever the copy says of it; what the copy records stays, too; and ls and doctor say what was seen.
 
-import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Host, leafOfUrl, type Answer } from '../../rig/host.js';
@@ -147,6 +157,25 @@ describe('a ledger put back to an older copy', () => {
     expect(isMounted(url)).toBe(true);
     expect(await told(url)).toEqual({ hold: 'inherited', users: [] });
     expect((await list()).setAside).toHaveLength(1);
+  });
+});
+
+describe('a witness that is not ours to trust', () => {
+  it('stops the start with what to do, and nothing is unmounted', async () => {
+    const url = await host.volume('guarded');
+    await connect(url, ALICE);
+    await host.down();
+    rmSync(witness());
+    symlinkSync(ledger('ledger.mark'), witness());
+    const refused = await host.fairlead(['up', '--config', host.configFile, '--json'], { deadlineMs: 20_000 });
+    expect([refused.status, JSON.parse(refused.stdout)]).toMatchObject([
+      14,
+      { error: { code: 'config-invalid', field: 'run_dir', message: expect.stringContaining('is a link') as string } },
+    ]);
+    expect(isMounted(url)).toBe(true);
+    rmSync(witness());
+    await host.up();
+    expect(await told(url)).toEqual({ hold: null, users: [ALICE] });
   });
 });
 
