@@ -10,7 +10,7 @@ import type { Ledger } from '../../src/core/records.js';
 import { createEngine, type RunningEngine } from '../../src/engine/engine.js';
 import type { EngineSettings, EventLog, EvidencePolicy } from '../../src/engine/ports.js';
 import type { Machine } from '../../src/sys/ports.js';
-import type { StateDisk } from './disk.js';
+import type { OpenStore, StateDisk } from './disk.js';
 import { Wire } from './link.js';
 import type { Host } from './machine.js';
 import type { Chance } from './prng.js';
@@ -36,6 +36,7 @@ export interface Makers {
   wrapBroker(client: Broker): Broker;
   wrapLedger(ledger: Ledger): Ledger;
   wrapEngine(engine: RunningEngine): RunningEngine;
+  readonly openStore: OpenStore;
 }
 
 /** One life of the agent. */
@@ -113,7 +114,7 @@ export class Processes {
     const client = new BrokerClient({ clock, dial: () => this.#dial(life) });
     const real = createEngine({
       broker: this.#makers.wrapBroker(client),
-      ledger: this.#makers.wrapLedger(this.#disk.ledger(life)),
+      ledger: this.#makers.wrapLedger(this.#disk.ledger(life, this.#host.kernel.bootId)),
       clock,
       random: { id: () => Array.from({ length: 32 }, () => this.#chance.int(0, 15).toString(16)).join('') },
       log: this.#logOf(life),
@@ -176,6 +177,7 @@ export class Processes {
     if (agent !== null) this.#bury(agent);
     this.cutLink();
     this.#host.reboot();
+    this.#disk.reboot();
     this.#again(() => this.startBroker());
     this.#again(() => this.startAgent());
   }

@@ -1,4 +1,4 @@
-// What may go wrong in a run, and how often: six profiles, from nothing at all to everything at once.
+// What may go wrong in a run, and how often: seven profiles, from nothing at all to everything at once.
 
 import type { Mood } from './moods.js';
 
@@ -30,7 +30,9 @@ export type Trouble =
   | 'disk-slow'
   | 'not-ready'
   | 'reboot'
-  | 'ledger-lost';
+  | 'ledger-lost'
+  | 'state-put-back'
+  | 'mark-lost';
 
 /** How often each trouble, and how often each mood of a helper. */
 export interface Profile {
@@ -92,6 +94,8 @@ const PROCESS_TROUBLES = {
   reboot: 1,
 } as const;
 
+const RECORD_TROUBLES = { 'ledger-lost': 1, 'state-put-back': 1, 'mark-lost': 1 } as const;
+
 /** The profiles that seeds are run under. */
 export const PROFILES: readonly Profile[] = [
   { name: 'calm', troubles: {}, badHelpers: 0, crashAtPoints: 0, paceMs: 5000 },
@@ -99,8 +103,22 @@ export const PROFILES: readonly Profile[] = [
   { name: 'processes', troubles: PROCESS_TROUBLES, badHelpers: 0, crashAtPoints: 0.02, paceMs: 3000 },
   { name: 'points', troubles: { 'nova-mounts': 1, recover: 1 }, badHelpers: 0.1, crashAtPoints: 0.06, paceMs: 3000 },
   {
+    name: 'records',
+    troubles: {
+      ...RECORD_TROUBLES,
+      'state-put-back': 5,
+      'agent-dies': 2,
+      'broker-dies': 1,
+      reboot: 1,
+      'nova-mounts': 1,
+    },
+    badHelpers: 0.05,
+    crashAtPoints: 0.01,
+    paceMs: 4000,
+  },
+  {
     name: 'everything',
-    troubles: { ...VOLUME_TROUBLES, ...PROCESS_TROUBLES, 'ledger-lost': 1 },
+    troubles: { ...VOLUME_TROUBLES, ...PROCESS_TROUBLES, ...RECORD_TROUBLES },
     badHelpers: 0.15,
     crashAtPoints: 0.01,
     paceMs: 1200,

@@ -123,7 +123,7 @@ export function judgeEmpty(
   for (const history of histories) {
     const { mountPoint, volume } = history;
     // The table does not name a bind mount's volume: without its record it is foreign, and stays.
-    if (volume.backend === 'local' && truth.forgottenAt >= 0) continue;
+    if (volume.backend === 'local' && truth.recordsLost) continue;
     // Another volume that a helper mounted by mistake while the broker died is foreign by now, and has been reported.
     if (host.kernel.at(mountPoint).some((mount) => mount.serves === volume.export))
       fail('I3', `${short(mountPoint)} is still mounted after everybody has gone`);
@@ -144,10 +144,10 @@ export function judgeEmpty(
 
 /**
  * A leaf directory that we made and nobody needs. Two kinds are left on purpose, empty and harmless, for the next connect:
- * when the ledger was lost nobody knows any more whose it is (its name cannot be turned back into a volume), and when a
+ * when records were lost nobody knows any more whose it is (its name cannot be turned back into a volume), and when a
  * stranger's mount covered it at the release it could not be removed and is forgotten.
  */
 function isLeaked({ tree }: Host, truth: Truth, history: History): boolean {
   if (tree.nodes.get(history.mountPoint)?.maker !== 'fairlead') return false;
-  return truth.forgottenAt < 0 && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment));
+  return !truth.recordsLost && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment));
 }

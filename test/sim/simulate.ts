@@ -91,10 +91,9 @@ class Run {
     adversary.heal();
     domains.rest();
     await this.#until(scheduler.now + REST_MS / 2);
-    // A helper that was at work when the ledger was lost, and a daemon that there was no time to end, may have mounted for nobody since;
+    // A helper that was at work when records were lost, and a daemon that there was no time to end, may have mounted for nobody since;
     // the next start finds what they did.
-    if (truth.forgottenAt >= 0 || processes.logged.has('daemon-left'))
-      processes.crashAgent('to look at the host once more');
+    if (truth.recordsLost || processes.logged.has('daemon-left')) processes.crashAgent('to look at the host once more');
     await this.#until(scheduler.now + REST_MS);
     await this.#rest();
     await this.#end();
@@ -127,9 +126,10 @@ class Run {
       const end = await this.#ask(key, 'disconnect');
       if (end?.how !== 'reply') fail('I5', `${key} cannot be disconnected in a healthy world: ${nameOf(end)}`);
     }
-    // Where evidence may lift holds, it must: nobody else does.
+    // Where evidence may lift holds, it must: nobody else does. It may not while the records are not whole.
     domains.end();
-    for (const history of domains.policy.liftHolds === 'evidence' ? [] : histories) {
+    const byEvidence = domains.policy.liftHolds === 'evidence' && disk.records().setAside.length === 0;
+    for (const history of byEvidence ? [] : histories) {
       const { agent } = processes;
       if (this.violated || agent === null) return;
       const listed = agent.engine.list().mounts.find(({ leaf }) => leaf === history.volume.leaf);
@@ -140,7 +140,7 @@ class Run {
     }
     await this.#until(scheduler.now + END_MS);
     if (this.violated) return;
-    const records = disk.store.load();
+    const records = disk.records();
     for (const history of histories)
       this.#strangersGo(
         history,

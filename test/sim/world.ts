@@ -5,7 +5,7 @@ import { parseVolume } from '../../src/backends/registry.js';
 import { BACKEND_NAMES, type Volume } from '../../src/core/volume.js';
 import { Adversary } from './adversary.js';
 import { Clients } from './clients.js';
-import { StateDisk, type Store } from './disk.js';
+import { StateDisk } from './disk.js';
 import { Domains } from './domains.js';
 import { EffectJudge, type Fail } from './effects.js';
 import { History } from './history.js';
@@ -32,7 +32,6 @@ const VOLUMES: readonly Volume[] = [
 /** How a run is to be made. */
 export interface Options {
   readonly makers: Makers;
-  newStore(): Store;
   /** `lines`: keep the whole trace. */
   readonly trace: 'lines' | 'hash-only';
   /** Name of the profile; by default the seed draws one. */
@@ -69,7 +68,8 @@ export class World {
     this.profile = PROFILES.find(({ name }) => name === options.profile) ?? chance.pick(PROFILES);
     const scheduler = new Scheduler(chance.fork(), options.trace);
     const host = new Host(scheduler, chance.fork());
-    const disk = new StateDisk(scheduler, chance.fork(), () => options.newStore());
+    const disk = new StateDisk(scheduler, chance.fork(), options.makers.openStore);
+    disk.copied = this.profile.troubles['state-put-back'] !== undefined;
     this.scheduler = scheduler;
     this.host = host;
     this.disk = disk;
