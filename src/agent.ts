@@ -64,7 +64,15 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   });
   dropTo(config.runAs);
   const release = await agentLock(config.runDir, stop);
-  const ledger = await thread.open({ directory: config.ledgerDir, version: VERSION });
+  const bootId = readBootId();
+  const ledger = await thread.open({
+    directory: config.ledgerDir,
+    version: VERSION,
+    witness: { path: `${config.runDir}/ledger.witness`, bootId },
+    warn: (event, cause) => {
+      log.warn(event, { cause });
+    },
+  });
   void ledger.ended.then((error) => {
     if (error !== null) end(log, error);
   });
@@ -76,7 +84,7 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     processes: { runs: processRuns },
     random: { id: () => randomBytes(16).toString('hex') },
     log,
-    settings: engineSettings(config),
+    settings: engineSettings(config, bootId),
     reach: haltAt<AgentPoint>(config.isolated ? (process.env['FAIRLEAD_HALT_AT'] ?? null) : null),
   });
   await engine.start();
@@ -153,7 +161,7 @@ function volumeFacts(config: Config): VolumeFacts {
   };
 }
 
-function engineSettings(config: Config): EngineSettings {
+function engineSettings(config: Config, bootId: string): EngineSettings {
   return {
     authorise: (volume) => {
       backendOf(volume.backend).authorise(volume, config.backends[volume.backend]);
@@ -162,7 +170,7 @@ function engineSettings(config: Config): EngineSettings {
     parseVolume: (url) => parseVolume(url),
     onVanish: config.onVanish,
     healthIntervalMs: config.healthIntervalMs,
-    bootId: readBootId(),
+    bootId,
     evidence:
       config.libvirt.enabled === 'no'
         ? null

@@ -94,9 +94,10 @@ async function stateOf(
   return { client, isHere, superblock: neverWas ? 'gone' : superblock, unit };
 }
 
-/** Nothing of it is left, and nothing can come of it any more. */
+/** Nothing of it is left, and nothing can come of it any more. Where no process is left in its unit, nobody serves. */
 function isNoMore({ machine }: Context, { client, superblock, unit }: ClientState): boolean {
-  return superblock === 'gone' && unit === 'idle' && isOver(machine, client);
+  const isServed = superblock === 'exists' || (superblock === 'unknown' && client.generation === null);
+  return !isServed && unit === 'idle' && isOver(machine, client);
 }
 
 function isOver(machine: Context['machine'], client: Client): boolean {
@@ -127,8 +128,12 @@ async function unitStateOf(
 /** Whether the superblock that the client serves is there, by the kernel's own record. */
 function superblockOf(context: Context, place: ClientSite, client: Client): 'exists' | 'gone' | 'unknown' {
   if (client.isDead) return 'gone';
-  if (client.superblock !== null)
-    return compare(client.superblock, context.machine.superblocks.at(client.superblock.dev));
+  const known = client.superblock;
+  if (known !== null) {
+    const now = context.machine.superblocks.at(known.dev);
+    if (typeof now !== 'string' && isSame(known, now)) confirm(context, place, client, now);
+    return compare(known, now);
+  }
   const candidates = candidatesFor(context, place);
   if (candidates === null || client.earlier === null) return 'unknown';
   const { earlier } = client;
@@ -152,16 +157,21 @@ function withoutStrangers(
   );
 }
 
+/** In another record it has the same entry: so it can be compared with what comes later in this one. */
+function confirm({ clients }: Context, place: ClientSite, { id, superblock }: Client, now: Superblock): void {
+  if (superblock?.record !== now.record) clients.learn(place, id, { superblock: now });
+}
+
 function compare(known: Superblock, now: Superblock | 'none' | 'unknown'): 'exists' | 'gone' | 'unknown' {
   if (now === 'none') return 'gone';
   if (now === 'unknown') return 'unknown';
   if (isSame(known, now)) return 'exists';
-  // The record itself began anew: whose number it is now cannot be told.
+  // In another record, all may have other entries: whose number it is now cannot be told.
   return known.record === now.record ? 'gone' : 'unknown';
 }
 
 function isSame(one: Superblock, other: Superblock): boolean {
-  return one.dev === other.dev && one.record === other.record && one.entry === other.entry;
+  return one.dev === other.dev && one.entry === other.entry;
 }
 
 /**
@@ -186,10 +196,9 @@ export function noteSuperblock({ machine, clients }: Context, place: ClientSite,
   const known = clients.of(place);
   if (known.some(({ superblock }) => superblock !== null && isSame(superblock, seen))) return;
   const owner =
-    known.find(({ superblock }) => superblock?.dev === dev && superblock.record !== seen.record) ??
     known.findLast(
       ({ superblock, earlier }) => superblock === null && !(earlier ?? []).some((one) => isSame(one, seen)),
-    );
+    ) ?? known.find(({ superblock }) => superblock?.dev === dev && superblock.record !== seen.record);
   if (owner === undefined) clients.find(place, { superblock: seen });
   else clients.learn(place, owner.id, { superblock: seen });
 }

@@ -82,7 +82,11 @@ export function showMounts(reply: unknown): string {
     }
   }
   for (const { table: kind, key, reason } of answer.setAside) {
-    lines.push(escapeForLog(`The ledger has a record it cannot read (${kind} ${key}): ${reason}`));
+    const what =
+      kind === 'ledger'
+        ? `The ledger could not be trusted at a start (${key})`
+        : `The ledger has a record it cannot read (${kind} ${key})`;
+    lines.push(escapeForLog(`${what}: ${reason}`));
   }
   if (waitsForEvidence(answer)) lines.push(NO_EVIDENCE[answer.domains]);
   if (answer.broker === 'absent') lines.push('No broker is connected: nothing can be mounted or unmounted now.');

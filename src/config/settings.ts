@@ -287,7 +287,8 @@ export const SETTINGS = z.strictObject({
     .default('/run/fairlead')
     .meta(
       facts(
-        'Directory of sockets and locks: agent.sock, broker.sock, hypervisor.sock, and a lock of each process.',
+        'Directory of what lasts for a boot: agent.sock, broker.sock, hypervisor.sock, a lock of each process, and what the ledger is compared with at a start. ' +
+          'Best on a tmpfs, and never backed up or put back with state_dir.',
         `${PATH_RULE}, at most ${MAX_RUN_DIR_BYTES} bytes long since a socket's name is short`,
       ),
     ),

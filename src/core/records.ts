@@ -65,7 +65,10 @@ export interface SetAsideRecord {
 
 /** Everything the ledger knows, read at start. */
 export interface LedgerSnapshot {
-  /** `created`: there was no ledger. `damaged`: it could not be trusted, was kept aside under another name, and a new one begun. */
+  /**
+   * `created`: there was no ledger. `damaged`: it could not be trusted, was kept aside under another name, and a new one
+   * begun: with its records and a hold for each mount if it was whole and perhaps not the last, else with nothing.
+   */
   readonly origin: 'existing' | 'created' | 'damaged';
   readonly mounts: readonly MountRecord[];
   readonly attachments: readonly AttachmentRecord[];

@@ -106,10 +106,19 @@ function shellWord(text: string): string {
 }
 
 function setAsideFindings({ setAside }: ListReply): readonly Finding[] {
-  return setAside.map(({ table, key, reason }) => ({
-    subject: `ledger ${table} ${key}`,
-    severity: 'warning',
-    message: `A record could not be read back: ${reason}`,
-    mend: 'Its mounts are kept by holds; lift them when nobody uses them.',
-  }));
+  return setAside.map(({ table, key, reason }) =>
+    table === 'ledger'
+      ? {
+          subject: 'ledger',
+          severity: 'warning',
+          message: `The ledger could not be trusted at a start (${key}): ${reason}`,
+          mend: 'Connect what is in use and missing, disconnect what has ended, lift the holds of what nobody uses.',
+        }
+      : {
+          subject: `ledger ${table} ${key}`,
+          severity: 'warning',
+          message: `A record could not be read back: ${reason}`,
+          mend: 'Its mounts are kept by holds; lift them when nobody uses them.',
+        },
+  );
 }

@@ -5,7 +5,8 @@ import { Worker } from 'node:worker_threads';
 import { FairleadError } from '../core/errors.js';
 import { LEDGER_CLOSE_MS, LEDGER_OPEN_MS, MAX_LEDGER_GROUP, MAX_LEDGER_QUEUE } from '../core/limits.js';
 import type { Change, Ledger, LedgerSnapshot } from '../core/records.js';
-import { fromFailure, type Answer, type Question } from './messages.js';
+import { fromFailure, type Answer, type Question, type Warning } from './messages.js';
+import type { LedgerWarning, OpenOptions } from './open.js';
 
 /** A ledger on disk. */
 export interface OpenLedger extends Ledger {
@@ -16,14 +17,18 @@ export interface OpenLedger extends Ledger {
   readonly ended: Promise<FairleadError | null>;
 }
 
+/** Where the ledger is, who opens it, and who is told what an operator should know of its files. */
+export interface ThreadOptions extends Pick<OpenOptions, 'directory' | 'version' | 'witness'> {
+  readonly warn: (event: LedgerWarning, cause: string | null) => void;
+}
+
 /** The ledger's thread, with its code loaded, and no file touched yet. */
 export interface LedgerThread {
   /**
-   * Opens the ledger in `directory` (`state_dir`), or begins one; `version` is this program's. Refuses with
-   * `config-invalid` (unsound files, newer version), `resource-exhausted` (disk full) or `unavailable`; the thread has
-   * ended then.
+   * Opens the ledger, or begins one. Refuses with `config-invalid` (unsound files, newer version), `resource-exhausted`
+   * (disk full) or `unavailable`; the thread has ended then.
    */
-  open(options: { readonly directory: string; readonly version: string }): Promise<OpenLedger>;
+  open(options: ThreadOptions): Promise<OpenLedger>;
 }
 
 /**
@@ -34,8 +39,9 @@ export async function startLedgerThread(): Promise<LedgerThread> {
   const line = new Line(new Worker(new URL('./worker.js', import.meta.url), { name: 'ledger' }));
   await line.ready(LEDGER_OPEN_MS);
   return {
-    open: async ({ directory, version }) => {
-      const answer = await line.ask({ kind: 'open', directory, version }, LEDGER_OPEN_MS);
+    open: async ({ directory, version, witness, warn }) => {
+      line.warn = warn;
+      const answer = await line.ask({ kind: 'open', directory, version, witness }, LEDGER_OPEN_MS);
       if (answer.kind === 'opened') return new ThreadLedger(line);
       await line.end(LEDGER_CLOSE_MS);
       throw unexpected(answer);
@@ -134,6 +140,7 @@ class ThreadLedger implements OpenLedger {
 
 /** Questions to the thread and its answers, in order. Once broken it stays so. */
 class Line {
+  warn: ThreadOptions['warn'] = () => undefined;
   readonly ended: Promise<FairleadError | null>;
   readonly #worker: Worker;
   readonly #ready: Promise<Answer>;
@@ -147,7 +154,10 @@ class Line {
     this.#worker = worker;
     this.ended = new Promise((resolve) => (this.#finish = resolve));
     this.#ready = this.#next();
-    worker.on('message', (answer: Answer) => this.#asked.shift()?.resolve(answer));
+    worker.on('message', (said: Answer | Warning) => {
+      if (said.kind === 'warning') this.warn(said.event, said.cause);
+      else this.#asked.shift()?.resolve(said);
+    });
     worker.on('error', (error) => {
       this.fail(broken(error));
     });

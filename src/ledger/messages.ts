@@ -3,6 +3,7 @@
 
 import { errorBody, errorFromBody, FairleadError, type ErrorBody } from '../core/errors.js';
 import type { Change, LedgerSnapshot } from '../core/records.js';
+import type { LedgerWarning, OpenOptions } from './open.js';
 
 /** A failure on its way between the threads. */
 export interface Failure {
@@ -13,10 +14,17 @@ export interface Failure {
 
 /** To the ledger's thread. */
 export type Question =
-  | { readonly kind: 'open'; readonly directory: string; readonly version: string }
+  | ({ readonly kind: 'open' } & Pick<OpenOptions, 'directory' | 'version' | 'witness'>)
   | { readonly kind: 'load' }
   | { readonly kind: 'commit'; readonly commits: readonly (readonly Change[])[] }
   | { readonly kind: 'close' };
+
+/** Beside the answers, unasked. */
+export interface Warning {
+  readonly kind: 'warning';
+  readonly event: LedgerWarning;
+  readonly cause: string | null;
+}
 
 /** From the ledger's thread. `ready` comes first, unasked, when its code is loaded. `failed` to a `commit`: none of it was made, and the ledger is of no more use. */
 export type Answer =

@@ -1,23 +1,41 @@
 // Opening a ledger on disk: whose files they are, which version wrote them, whether they can be trusted. What cannot be
-// trusted is kept under another name and a new ledger begun, which leads to holds; nothing is ever deleted.
+// trusted is kept under another name and a new ledger begun, which leads to holds; nothing is ever deleted. The new one
+// has the records of the old one if that is whole, and only may not be the last one (doubt.ts).
 
 import * as fs from 'node:fs';
 import { FairleadError } from '../core/errors.js';
-import { checkFiles, filesIn, moveAside, syncDirectory, type LedgerFiles } from './files.js';
+import { doubtOf, factsOf, takeOver } from './doubt.js';
+import {
+  checkFiles,
+  filesIn,
+  isAnythingLeft,
+  makeAside,
+  moveAside,
+  syncDirectory,
+  type LedgerFiles,
+  type Setting,
+} from './files.js';
 import { Mark, readMark, type MarkFacts } from './mark.js';
 import { Reserve } from './reserve.js';
-import { LEDGER_FORMAT, migrate, refuseNewer, SHAPE_PROBE } from './schema.js';
+import { migrate, refuseNewer, SHAPE_PROBE } from './schema.js';
 import { askDatabase, errorCodeOf, openDatabase, type Database } from './sqlite.js';
-import { LedgerStore, type StoreParts } from './store.js';
+import { LedgerStore } from './store.js';
+
+/** What an operator should know of the ledger's files, though nothing waits for it. */
+export type LedgerWarning = 'ledger-mark-missing' | 'ledger-mark-not-written' | 'ledger-witness-not-written';
 
 /** Where the ledger is, and what is written into it about us. */
 export interface OpenOptions {
   /** `state_dir`: absolute, exists, ours. */
   readonly directory: string;
-  /** Version of this program, for the mark. */
+  /** The mark that lasts for a boot: a file in `run_dir`, and which boot this is. */
+  readonly witness: { readonly path: string; readonly bootId: string };
+  /** Version of this program, for the marks. */
   readonly version: string;
   /** ISO 8601 now. */
   readonly date: () => string;
+  /** Told what an operator should know and nothing waits for. */
+  readonly warn: (event: LedgerWarning, cause: Error | null) => void;
 }
 
 const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = fs.constants;
@@ -32,7 +50,7 @@ const USER_VERSION_AT = 60;
  * the ledger open or the disk fails.
  */
 export function openStore(options: OpenOptions): LedgerStore {
-  const files = filesIn(options.directory);
+  const files = filesIn(options.directory, options.witness.path);
   checkFiles(files);
   try {
     return openChecked(files, options);
@@ -41,23 +59,37 @@ export function openStore(options: OpenOptions): LedgerStore {
   }
 }
 
-function openChecked(files: LedgerFiles, { version, date }: OpenOptions): LedgerStore {
-  const mark = readMark(files.mark);
-  const exists = fs.existsSync(files.database);
-  const old = exists ? openOld(files, mark) : { database: null, doubt: 'the file is gone' };
-  const { database, origin, lost } =
-    old.doubt === null
-      ? { database: old.database, origin: 'existing' as const, lost: null }
-      : beginAnew(files, exists || mark !== null ? old : null, date());
-  const [sequence] = askDatabase(database, 'SELECT answer(sequence) FROM ledger');
+function openChecked(files: LedgerFiles, { version, witness: { bootId }, date, warn }: OpenOptions): LedgerStore {
+  const marks = readMarks(files, bootId);
+  const old = fs.existsSync(files.database) ? openOld(files, marks) : missing(files, marks);
+  const database = old?.kind === 'sound' ? old.database : beginAnew(files, old, date());
+  const facts = factsOf(database);
+  if (facts === null) throw new FairleadError('internal', 'A ledger that was just opened has no sentinel.');
+  if (old?.kind === 'sound' && marks.mark === null && facts.sequence > 0) warn('ledger-mark-missing', null);
+  const keep = (path: string, setting: Setting, failure: LedgerWarning): Mark =>
+    new Mark(path, setting, { ...facts, bootId, writtenBy: version }, (error) => {
+      warn(failure, error);
+    });
+  const mark = keep(files.mark, 'state_dir', 'ledger-mark-not-written');
+  syncDirectory(files.directory);
   return new LedgerStore({
     database,
-    origin,
-    lost,
-    mark: new Mark(files.mark, version, Number(sequence)),
+    origin: old === null ? 'created' : old.kind === 'sound' ? 'existing' : 'damaged',
+    marks: [mark, keep(files.witness, 'run_dir', 'ledger-witness-not-written')],
     reserve: new Reserve(files.reserve),
     date,
   });
+}
+
+/** What the marks say; `witness` only if it is of this boot. */
+interface Marks {
+  readonly mark: MarkFacts | null;
+  readonly witness: MarkFacts | null;
+}
+
+function readMarks(files: LedgerFiles, bootId: string): Marks {
+  const witness = readMark(files.witness, 'run_dir');
+  return { mark: readMark(files.mark, 'state_dir'), witness: witness?.bootId === bootId ? witness : null };
 }
 
 /** `user_version`, read without SQLite, so that a newer ledger is not touched; 0 for what is not a ledger. */
@@ -73,68 +105,86 @@ function versionInHeader(path: string): number {
   }
 }
 
-/** A ledger that was found: checked and migrated, or with the reason why it cannot be trusted. */
+/** A ledger that was found, or should have been. The connections are open. */
 type Old =
-  | { readonly database: Database; readonly doubt: null }
-  /** The connection, if there is one, is still open. */
-  | { readonly database: Database | null; readonly doubt: string };
+  /** Checked, migrated, and the last one. */
+  | { readonly kind: 'sound'; readonly database: Database }
+  /** Whole, and perhaps not the last one. */
+  | { readonly kind: 'doubted'; readonly database: Database; readonly doubt: string }
+  | { readonly kind: 'damaged'; readonly database: Database | null; readonly doubt: string };
 
-function openOld(files: LedgerFiles, mark: MarkFacts | null): Old {
+/** There is no database. Null: there never was one, as far as anybody can tell. */
+function missing(files: LedgerFiles, { witness }: Marks): Old | null {
+  const known = isAnythingLeft(files) || (witness !== null && witness.sequence > 0);
+  return known ? { kind: 'damaged', database: null, doubt: 'the file is gone' } : null;
+}
+
+function openOld(files: LedgerFiles, marks: Marks): Old {
   const version = versionInHeader(files.database);
-  refuseNewer(version, files.directory, mark?.writtenBy ?? null);
-  if (version === 0) return { database: null, doubt: 'the file is empty, or no ledger' };
+  refuseNewer(version, files.directory, marks.mark?.writtenBy ?? null);
+  if (version === 0) return { kind: 'damaged', database: null, doubt: 'the file is empty, or no ledger' };
   let database: Database | null = null;
   try {
     database = openDatabase(files.database);
-    return { database, doubt: doubtOf(database, files.directory, mark) };
+    return examined(database, files.directory, marks);
   } catch (error) {
     const code = errorCodeOf(error);
-    if (code === 'damaged') return { database, doubt: 'SQLite finds the file damaged' };
-    if (code === 'error') return { database, doubt: 'a table or column is missing' };
+    if (code === 'damaged') return { kind: 'damaged', database, doubt: 'SQLite finds the file damaged' };
+    if (code === 'error') return { kind: 'damaged', database, doubt: 'a table or column is missing' };
     database?.close();
     throw error;
   }
 }
 
-function doubtOf(database: Database, directory: string, mark: MarkFacts | null): string | null {
+function examined(database: Database, directory: string, { mark, witness }: Marks): Old {
   // Asked again: the header may be behind the write-ahead log.
   const [version] = askDatabase(database, 'SELECT answer(user_version) FROM pragma_user_version');
   refuseNewer(Number(version), directory, mark?.writtenBy ?? null);
   const findings = askDatabase(database, 'SELECT answer(integrity_check) FROM pragma_integrity_check');
-  if (findings.length !== 1 || findings[0] !== 'ok') return 'the integrity check failed';
+  if (findings.length !== 1 || findings[0] !== 'ok')
+    return { kind: 'damaged', database, doubt: 'the integrity check failed' };
   migrate(database);
   database.exec(SHAPE_PROBE);
-  const formats = askDatabase(database, 'SELECT answer(format) FROM ledger');
-  if (formats.length !== 1 || formats[0] !== LEDGER_FORMAT) return 'the sentinel is missing';
-  const [sequence] = askDatabase(database, 'SELECT answer(sequence) FROM ledger');
-  return Number(sequence) < (mark?.sequence ?? 0) ? 'its last commits are missing' : null;
+  const facts = factsOf(database);
+  if (facts === null) return { kind: 'damaged', database, doubt: 'the sentinel is missing' };
+  const doubt = doubtOf(facts, mark, witness);
+  return doubt === null ? { kind: 'sound', database } : { kind: 'doubted', database, doubt };
 }
 
-/** A new ledger, beside the old one if there was one. */
-function beginAnew(
-  files: LedgerFiles,
-  old: Old | null,
-  date: string,
-): Pick<StoreParts, 'database' | 'origin' | 'lost'> {
-  makeDraft(files);
-  let lost = null;
-  if (old !== null) {
-    lost = { key: moveAside(files, date), reason: `${old.doubt ?? ''}; every mount is kept with a hold` };
+/** A new ledger, beside the old one if there was one, and with its records if they can be read. */
+function beginAnew(files: LedgerFiles, old: Exclude<Old, { kind: 'sound' }> | null, date: string): Database {
+  if (old === null) {
+    makeDraft(files, null, () => undefined);
+  } else {
+    const aside = isAnythingLeft(files) ? makeAside(files, date) : null;
+    const whole = old.kind === 'doubted' ? old.database : null;
+    const kept = whole === null ? '' : 'its records are kept, and ';
+    const reason = `${old.doubt}; ${kept}every mount is kept with a hold`;
+    makeDraft(files, whole, (database) => {
+      takeOver(database, { key: aside ?? 'ledger.db', reason, since: date });
+    });
+    if (aside !== null) moveAside(files, aside);
     // Only now: closing folds the log into the database and removes it by its name, which must not be the old place.
     old.database?.close();
   }
   fs.renameSync(files.draft, files.database);
   syncDirectory(files.directory);
-  return { database: openDatabase(files.database), origin: lost === null ? 'created' : 'damaged', lost };
+  return openDatabase(files.database);
 }
 
-/** Makes an empty ledger under another name, complete and on disk, so that there is never a half-made `ledger.db`. */
-function makeDraft({ draft }: LedgerFiles): void {
+/**
+ * Makes a ledger under another name, complete and on disk, so that there is never a half-made `ledger.db`: a copy of
+ * `from`, or an empty one, with whatever `write` adds.
+ */
+function makeDraft({ draft }: LedgerFiles, from: Database | null, write: (database: Database) => void): void {
   for (const path of [draft, `${draft}-wal`, `${draft}-journal`]) fs.rmSync(path, { force: true });
   fs.closeSync(fs.openSync(draft, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600));
+  from?.function('draft', () => draft);
+  from?.exec('VACUUM INTO draft()');
   const database = openDatabase(draft);
   try {
     migrate(database);
+    write(database);
   } finally {
     // Nothing was prepared, so this closes for good: the log is folded in and removed.
     database.close();

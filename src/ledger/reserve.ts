@@ -34,9 +34,13 @@ export class Reserve {
     return this.#held;
   }
 
-  /** Gives the space up. */
+  /** Gives the space up. If somebody has deleted the file, that was done already. */
   free(): void {
-    fs.truncateSync(this.#path, 0);
+    try {
+      fs.truncateSync(this.#path, 0);
+    } catch (error) {
+      if (!hasErrno(error, 'ENOENT')) throw error;
+    }
     // A journaling filesystem hands freed blocks out again only once the truncation is in its own journal.
     syncDirectory(dirname(this.#path));
     this.#held = false;
@@ -46,7 +50,10 @@ export class Reserve {
     let descriptor: number | undefined;
     try {
       descriptor = fs.openSync(this.#path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
-      return fs.fstatSync(descriptor).size === LEDGER_RESERVE_BYTES || this.#fill(descriptor);
+      const { size, blocks } = fs.fstatSync(descriptor);
+      // A copy that was put back may be full of holes. Blocks are counted in units of 512 bytes (stat(2)).
+      const isThere = size === LEDGER_RESERVE_BYTES && blocks * 512 >= size;
+      return isThere || this.#fill(descriptor);
     } catch (error) {
       if (!hasErrno(error, 'ENOSPC', 'EDQUOT')) throw error;
       if (descriptor !== undefined) fs.ftruncateSync(descriptor, 0);

@@ -3,7 +3,8 @@
 //
 //   ledger (one row)      the sentinel: an empty or half-made file has none
 //     format              'fairlead-ledger'
-//     sequence            one more with each transaction; compared with the mark (mark.ts) to notice lost commits
+//     sequence            one more with each transaction
+//     identity            32 hex digits, random. Both are compared with the marks (mark.ts) to notice lost commits
 //   mounts                leaf UNIQUE, backend, export, url, state, boot_id
 //   attachments           id UNIQUE, consumer, leaf, disk?, target?, read_only, since
 //                         UNIQUE (consumer, leaf, disk or '', target or ''): NULLs count as equal here
@@ -59,6 +60,13 @@ export const MIGRATIONS: readonly Migration[] = [
       ) STRICT;
     `,
   },
+  {
+    version: 2,
+    sql: `
+      ALTER TABLE ledger ADD COLUMN identity TEXT NOT NULL DEFAULT '';
+      UPDATE ledger SET identity = lower(hex(randomblob(16)));
+    `,
+  },
 ];
 
 /** The version that this program reads and writes. */
@@ -66,7 +74,7 @@ export const SCHEMA_VERSION = MIGRATIONS.length;
 
 /** Finds every table and column that this version uses; fails (SQLITE_ERROR) where one is missing. Run after migrating. */
 export const SHAPE_PROBE = `
-  SELECT format, sequence FROM ledger LIMIT 0;
+  SELECT format, sequence, identity FROM ledger LIMIT 0;
   SELECT leaf, backend, export, url, state, boot_id FROM mounts LIMIT 0;
   SELECT id, consumer, leaf, disk, target, read_only, since FROM attachments INDEXED BY attachment_key
     WHERE consumer = '' AND leaf = '' LIMIT 0;

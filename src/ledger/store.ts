@@ -4,7 +4,7 @@
 
 import { FairleadError } from '../core/errors.js';
 import { LEDGER_CHECKPOINT_PAGES } from '../core/limits.js';
-import type { Change, HoldRecord, LedgerSnapshot, SetAsideRecord } from '../core/records.js';
+import type { Change, HoldRecord, LedgerSnapshot } from '../core/records.js';
 import type { Leaf } from '../core/volume.js';
 import type { Mark } from './mark.js';
 import { Reads, type Contents } from './reads.js';
@@ -16,13 +16,13 @@ import { Writes } from './writes.js';
 /** Pages of write-ahead log while the disk is full: few, so that it is used over and over instead of growing. */
 const FULL_CHECKPOINT_PAGES = 16;
 
-/** What a store works with. `mark` and `reserve` are null where there is no disk. */
+/** What a store works with. */
 export interface StoreParts {
   readonly database: Database;
   readonly origin: LedgerSnapshot['origin'];
-  /** For `damaged`: the directory that keeps the old one, and why it could not be trusted. */
-  readonly lost: Pick<SetAsideRecord, 'key' | 'reason'> | null;
-  readonly mark: Mark | null;
+  /** Written after each transaction, before it is acknowledged. */
+  readonly marks: readonly Pick<Mark, 'note' | 'close'>[];
+  /** Null where there is no disk. */
   readonly reserve: Reserve | null;
   /** ISO 8601, for people. */
   readonly date: () => string;
@@ -32,7 +32,7 @@ export interface StoreParts {
 export function openMemoryStore(date: () => string): LedgerStore {
   const database = openDatabase(':memory:');
   migrate(database);
-  return new LedgerStore({ database, origin: 'created', lost: null, mark: null, reserve: null, date });
+  return new LedgerStore({ database, origin: 'created', marks: [], reserve: null, date });
 }
 
 /** An open ledger. Not for two threads. */
@@ -65,11 +65,6 @@ export class LedgerStore {
     this.#rollbackTo = database.prepare('ROLLBACK TO one');
     this.#sequence = this.#reads.sequence();
     if (parts.reserve?.held === false) this.#checkpointEvery(FULL_CHECKPOINT_PAGES);
-    const { lost } = parts;
-    if (lost !== null) {
-      const entry = { origin: 'ledger', key: lost.key, reason: lost.reason, content: '{}', since: parts.date() };
-      this.#transaction(() => this.#writes.noteAside(entry));
-    }
   }
 
   /**
@@ -112,9 +107,9 @@ export class LedgerStore {
 
   /** Folds the log into the database and closes it. The store is of no use afterwards. */
   close(): void {
-    const { database, mark } = this.#parts;
+    const { database, marks } = this.#parts;
     this.#broken ??= new Error('closed');
-    mark?.close();
+    for (const mark of marks) mark.close();
     database.close();
   }
 
@@ -151,7 +146,7 @@ export class LedgerStore {
       throw error;
     }
     this.#sequence += 1;
-    this.#parts.mark?.note(this.#sequence);
+    for (const mark of this.#parts.marks) mark.note(this.#sequence);
     return result;
   }
 

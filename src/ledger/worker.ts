@@ -3,8 +3,8 @@
 
 import { parentPort } from 'node:worker_threads';
 import { FairleadError } from '../core/errors.js';
-import { toFailure, type Answer, type Question } from './messages.js';
-import { openStore } from './open.js';
+import { toFailure, type Answer, type Question, type Warning } from './messages.js';
+import { openStore, type LedgerWarning } from './open.js';
 import type { LedgerStore } from './store.js';
 
 let store: LedgerStore | null = null;
@@ -12,8 +12,8 @@ let store: LedgerStore | null = null;
 function answer(question: Question): Answer {
   switch (question.kind) {
     case 'open': {
-      const { directory, version } = question;
-      store = openStore({ directory, version, date: () => new Date().toISOString() });
+      const { directory, version, witness } = question;
+      store = openStore({ directory, version, witness, date: () => new Date().toISOString(), warn });
       return { kind: 'opened' };
     }
     case 'load':
@@ -26,6 +26,10 @@ function answer(question: Question): Answer {
       store?.close();
       return { kind: 'closed' };
   }
+}
+
+function warn(event: LedgerWarning, cause: Error | null): void {
+  parentPort?.postMessage({ kind: 'warning', event, cause: cause?.message ?? null } satisfies Warning);
 }
 
 function opened(): LedgerStore {

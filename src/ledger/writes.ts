@@ -3,7 +3,7 @@
 
 import type { Change, HoldRecord } from '../core/records.js';
 import type { BadRow } from './reads.js';
-import { rowOfAttachment, rowOfHold, rowOfMount, rowOfOperation, type Row } from './rows.js';
+import { rowOfAttachment, rowOfHold, rowOfMount, rowOfOperation } from './rows.js';
 import type { Database } from './sqlite.js';
 
 /** `INSERT … ON CONFLICT (key) DO UPDATE`: a later record with the same key takes the place of the earlier. */
@@ -99,12 +99,7 @@ export class Writes {
 
   /** Moves a row that could not be read out of the way, whole. */
   moveAside(bad: BadRow, since: string): void {
-    this.noteAside({ origin: bad.table, key: bad.key, reason: bad.reason, content: bad.content, since });
+    this.#setAside.run({ origin: bad.table, key: bad.key, reason: bad.reason, content: bad.content, since });
     this.#discard[bad.table].run(bad.rowid);
-  }
-
-  /** Adds an entry to what has been set aside. */
-  noteAside(entry: Row): void {
-    this.#setAside.run(entry);
   }
 }

@@ -78,9 +78,10 @@ export interface Mounts {
 export interface Superblock {
   /** `major:minor`. */
   readonly dev: string;
-  /** `record` is the kernel's record in which it was seen, `entry` its own entry there. Both end with what they are of. */
-  readonly record: string;
+  /** Its entry in the kernel's record: no later superblock has the same. */
   readonly entry: string;
+  /** Which record that was. Another one may have another entry for the same superblock. */
+  readonly record: string;
 }
 
 /** The kernel's own record of superblocks that are served by clients: for FUSE, its connections (fusectl). */

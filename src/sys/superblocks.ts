@@ -1,8 +1,10 @@
 // The kernel's own record of FUSE superblocks: one directory a connection in fusectl, named by the minor number of its
-// superblock (Documentation/filesystems/fuse/fuse.rst, "Control filesystem"). It is there from mount(2) until the last
-// user of the superblock has gone, wherever that is: copies in other namespaces, open files after a lazy unmount,
-// descriptors on their way through a socket. Nothing here asks a filesystem server.
+// superblock (Documentation/filesystems/fuse/fuse.rst, "Control filesystem"). It is there from mount(2) until the last user
+// of the superblock has gone, wherever that is: copies in other namespaces, open files after a lazy unmount, descriptors on
+// their way through a socket. No later directory has its inode number (get_next_ino(), fs/inode.c). Nothing here asks a
+// filesystem server.
 
+import { randomUUID } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import type { MountEntry } from '../core/mountinfo.js';
 import { errnoOf } from './libc/errors.js';
@@ -17,19 +19,21 @@ const ANONYMOUS = /^0:([0-9]{1,10})$/;
 /** The record of this machine. */
 export class KernelSuperblocks implements Superblocks {
   /** Kept open: with its last mount the record would end, and what is made then has other entries. */
-  readonly #record: Handle | null;
+  readonly #open: Handle | null;
+  /** Nothing in the record itself tells it from a later one. */
+  readonly #record = randomUUID();
 
   constructor() {
-    this.#record = openRecord();
+    this.#open = openRecord();
   }
 
   at(dev: string): Superblock | 'none' | 'unknown' {
-    if (this.#record === null) return 'unknown';
+    if (this.#open === null) return 'unknown';
     const name = ANONYMOUS.exec(dev)?.[1];
     if (name === undefined) return 'none';
     try {
-      using entry = openAt(this.#record, name, 'directory', 'beneath');
-      return { dev, record: identify(this.#record), entry: identify(entry) };
+      using entry = openAt(this.#open, name, 'directory', 'beneath');
+      return { dev, record: this.#record, entry: String(inodeOf(entry).inode) };
     } catch (error) {
       if (errnoOf(error) === 'ENOENT') return 'none';
       throw error;
@@ -41,8 +45,8 @@ export class KernelSuperblocks implements Superblocks {
   }
 
   others(devs: ReadonlySet<string>): readonly Superblock[] | null {
-    if (this.#record === null) return null;
-    using names = openAt(this.#record, '.', 'names', 'beneath');
+    if (this.#open === null) return null;
+    using names = openAt(this.#open, '.', 'names', 'beneath');
     return readdirSync(names.path)
       .map((name) => `0:${name}`)
       .filter((dev) => !devs.has(dev))
@@ -61,10 +65,4 @@ function openRecord(): Handle | null {
     if (errnoOf(error) === null) throw error;
     return null;
   }
-}
-
-/** Number and time of making: an entry's inode is never changed afterwards. */
-function identify(handle: Handle): string {
-  const { dev, inode, changed } = inodeOf(handle);
-  return `${dev}/${inode}/${changed}`;
 }

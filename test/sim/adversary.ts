@@ -2,6 +2,7 @@
 // crash, disks that are full, slow or read-only, a host that reboots. What it does is drawn from the seed's profile.
 
 import { FairleadError } from '../../src/core/errors.js';
+import type { Volume } from '../../src/core/volume.js';
 import type { StateDisk } from './disk.js';
 import type { EffectJudge } from './effects.js';
 import type { History } from './history.js';
@@ -16,7 +17,7 @@ import { Source } from './sources.js';
 import { Strangers } from './strangers.js';
 import type { ServerState } from './superblocks.js';
 import { isOn } from './switches.js';
-import type { Truth } from './truth.js';
+import { keyOf, type Key, type Truth } from './truth.js';
 
 /** Milliseconds after which the operator looks once more: helpers that were at work are over by then. */
 const OPERATOR_MS = 60_000;
@@ -264,7 +265,14 @@ export class Adversary {
         this.#processes.reboot();
         return;
       case 'ledger-lost':
-        this.#loseLedger();
+      case 'state-put-back':
+        // One at a time: what an agent has not opened cannot mislead it.
+        if (this.#processes.agent?.ready !== true) return;
+        if (trouble === 'ledger-lost') this.#loseLedger();
+        else this.#putBackState();
+        return;
+      case 'mark-lost':
+        this.#disk.loseMark();
         return;
     }
   }
@@ -293,14 +301,32 @@ export class Adversary {
 
   /** The agent dies and its ledger with it. What was in use then must stay, whatever the next agent knows. */
   #loseLedger(): void {
-    const { kernel } = this.#host;
-    for (const { volume, mountPoint } of this.#targets) {
-      const mount = kernel.at(mountPoint).find((one) => one.serves === volume.export);
-      const used = this.#truth.keysOf(volume).some((key) => this.#truth.certainty(key) === 'live');
-      if (mount !== undefined && used) this.#judge.kept.set(mount, 'it was in use when the ledger was lost');
-    }
+    this.#keep('its users were lost with the ledger', (volume) => this.#truth.keysOf(volume));
     this.#processes.crashAgent('with its ledger');
     this.#disk.lose();
     this.#truth.forget(this.#scheduler.steps);
+  }
+
+  /** The agent dies, and an older copy of state_dir is put back. What somebody uses whom the copy lacks must stay. */
+  #putBackState(): void {
+    this.#processes.crashAgent('for a restore');
+    const before = this.#disk.records();
+    const copy = this.#disk.putBack(this.#host.kernel.bootId);
+    if (copy === null) return;
+    const known = new Set(copy.attachments.map(({ id }) => id));
+    const lost = before.attachments.filter(({ id }) => !known.has(id));
+    this.#keep('its users were lost with a newer ledger', (volume) =>
+      lost.filter(({ leaf }) => leaf === volume.leaf).map(({ consumer, disk }) => keyOf(consumer, volume, disk)),
+    );
+    this.#truth.rewind(before.attachments, copy.attachments, this.#scheduler.steps);
+  }
+
+  /** From now on a mount with a live user among `usersOf` its volume must stay. */
+  #keep(why: string, usersOf: (volume: Volume) => readonly Key[]): void {
+    for (const { volume, mountPoint } of this.#targets) {
+      const mount = this.#host.kernel.at(mountPoint).find((one) => one.serves === volume.export);
+      const used = usersOf(volume).some((key) => this.#truth.certainty(key) === 'live');
+      if (mount !== undefined && used) this.#judge.kept.set(mount, why);
+    }
   }
 }

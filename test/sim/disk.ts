@@ -1,9 +1,11 @@
 // The simulated state disk with the ledger on it. Commits reach the disk one after the other, in their order; an
-// acknowledged one survives everything, one that was not acknowledged may or may not have reached the disk when the
-// agent dies. The store may be the real one on SQLite, or a plain one for tests of the simulation itself.
+// acknowledged one survives everything but a restore of an older copy, one that was not acknowledged may or may not have
+// reached the disk when the agent dies.
 
 import { FairleadError } from '../../src/core/errors.js';
 import type { Change, Ledger, LedgerSnapshot } from '../../src/core/records.js';
+import type { Database } from '../../src/ledger/sqlite.js';
+import { copyOf, recordsIn, type Place } from './ledger.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 
@@ -12,6 +14,13 @@ export interface Store {
   load(): LedgerSnapshot;
   apply(changes: readonly Change[]): void;
 }
+
+/** Opens what lies on the disk, in a boot. */
+export type OpenStore = (place: Place, bootId: string) => Store;
+
+/** Share of the commits after which state_dir is copied, where it is; and how many copies are kept. */
+const COPIED = 0.2;
+const MAX_COPIES = 4;
 
 /** One commit on its way to the disk. */
 interface Commit {
@@ -26,10 +35,14 @@ export class StateDisk {
   isReadOnly = false;
   /** Milliseconds that a write takes at most; raised by a stall. */
   slowness = 3;
-  store: Store;
-  readonly #newStore: () => Store;
   /** Called when a commit was refused as by a disk that is broken. */
   onBroken: () => void = () => undefined;
+  /** Whether state_dir is copied now and then, and what befalls the marks is simulated. */
+  copied = false;
+  readonly #place: Place = { database: null, mark: null, witness: null };
+  readonly #open: OpenStore;
+  #store: Store | null = null;
+  readonly #copies: { readonly database: Database; readonly mark: Place['mark'] }[] = [];
   /** Commits that were acknowledged. */
   acknowledged = 0;
   readonly #scheduler: Scheduler;
@@ -37,32 +50,64 @@ export class StateDisk {
   #queue: Commit[] = [];
   #writing = false;
 
-  constructor(scheduler: Scheduler, chance: Chance, newStore: () => Store) {
+  constructor(scheduler: Scheduler, chance: Chance, open: OpenStore) {
     this.#scheduler = scheduler;
     this.#chance = chance;
-    this.#newStore = newStore;
-    this.store = newStore();
+    this.#open = open;
+  }
+
+  /** What is recorded. */
+  records(): LedgerSnapshot {
+    return recordsIn(this.#place);
   }
 
   /** The agent died: some of what was on its way reached the disk, in order; nobody is told. */
   abandon(): void {
     const reached = this.#chance.int(0, this.#queue.length);
-    for (const { changes } of this.#queue.slice(0, reached))
-      if (!this.full && !this.isReadOnly) this.store.apply(changes);
+    for (const { changes } of this.#queue.slice(0, reached)) {
+      if (!this.full && !this.isReadOnly) this.#applyCutOff(changes);
+    }
     if (this.#queue.length > 0) this.#scheduler.note(`disk: ${reached} of ${this.#queue.length} open commits survive`);
     this.#queue = [];
     this.#writing = false;
   }
 
-  /** The file is gone or damaged: the next life begins with an empty one. */
+  /** The file is gone with its mark: the next life begins with an empty one. */
   lose(): void {
-    this.store = this.#newStore();
+    this.#place.database = null;
+    this.#place.mark = null;
+  }
+
+  /** The mark alone is gone. */
+  loseMark(): void {
+    this.#place.mark = null;
+  }
+
+  /** What lies in run_dir goes with the boot, unless that is on a disk. */
+  reboot(): void {
+    if (!this.copied || this.#chance.once(0.7)) this.#place.witness = null;
+  }
+
+  /**
+   * An older copy of state_dir is put back while no agent runs; returns what is recorded then. Null, and nothing happens,
+   * if there is none, or no agent has run in this boot: then nothing is mounted that the copy could be wrong about.
+   */
+  putBack(bootId: string): LedgerSnapshot | null {
+    if (this.#copies.length === 0 || this.#place.witness?.bootId !== bootId) return null;
+    const { database, mark } = this.#chance.pick(this.#copies);
+    this.#place.database = copyOf(database);
+    this.#place.mark = mark;
+    return this.records();
   }
 
   /** The Ledger port for one life of the agent. */
-  ledger(life: Life): Ledger {
+  ledger(life: Life, bootId: string): Ledger {
     return {
-      load: () => this.#scheduler.later(life, this.#chance.int(0, 10), 'disk: load', () => this.store.load()),
+      load: () =>
+        this.#scheduler.later(life, this.#chance.int(0, 10), 'disk: load', () => {
+          this.#store = this.#open(this.#place, bootId);
+          return this.#store.load();
+        }),
       commit: (changes) =>
         new Promise<void>((resolve, reject) => {
           if (!life.alive) return;
@@ -93,8 +138,9 @@ export class StateDisk {
         const members = this.#queue.splice(0, count);
         this.#writing = false;
         if (refusal === null) {
-          for (const { changes } of members) this.store.apply(changes);
+          for (const { changes } of members) this.#apply(changes);
           this.acknowledged += members.length;
+          this.#maybeCopy();
         }
         for (const { done } of members) done(refusal);
         if (refusal?.code === 'unavailable') this.onBroken();
@@ -102,58 +148,27 @@ export class StateDisk {
       });
     });
   }
-}
 
-/** A store in memory. `origin` is what the next load says. */
-export function plainStore(): Store & { origin: LedgerSnapshot['origin'] } {
-  const mounts = new Map<string, LedgerSnapshot['mounts'][number]>();
-  const attachments = new Map<string, LedgerSnapshot['attachments'][number]>();
-  const holds = new Map<string, LedgerSnapshot['holds'][number]>();
-  const operations = new Map<string, LedgerSnapshot['operations'][number]>();
-  const one = (change: Change): void => {
-    switch (change.kind) {
-      case 'put-mount':
-        mounts.set(change.mount.volume.leaf, change.mount);
-        return;
-      case 'forget-mount':
-        mounts.delete(change.leaf);
-        return;
-      case 'put-attachment':
-        attachments.set(change.attachment.id, change.attachment);
-        return;
-      case 'end-attachment':
-        attachments.delete(change.id);
-        return;
-      case 'put-hold':
-        holds.set(change.hold.leaf, change.hold);
-        return;
-      case 'lift-hold':
-        holds.delete(change.leaf);
-        return;
-      case 'put-operation':
-        operations.set(change.operation.id, change.operation);
-        return;
-      case 'close-operation':
-        operations.delete(change.id);
-        return;
-    }
-  };
-  return {
-    origin: 'created',
-    load() {
-      const { origin } = this;
-      this.origin = 'existing';
-      return {
-        origin,
-        mounts: [...mounts.values()],
-        attachments: [...attachments.values()],
-        holds: [...holds.values()],
-        operations: [...operations.values()],
-        setAside: [],
-      };
-    },
-    apply(changes) {
-      for (const change of changes) one(change);
-    },
-  };
+  #apply(changes: readonly Change[]): void {
+    if (this.#store === null) throw new Error('a commit came before the ledger was loaded');
+    this.#store.apply(changes);
+  }
+
+  /** The agent dies somewhere between this commit, its mark and its witness. */
+  #applyCutOff(changes: readonly Change[]): void {
+    const place = this.#place;
+    const { mark, witness } = place;
+    this.#apply(changes);
+    const written = this.copied ? this.#chance.int(0, 2) : 2;
+    if (written < 2) place.witness = witness;
+    if (written < 1) place.mark = mark;
+  }
+
+  #maybeCopy(): void {
+    const { database, mark } = this.#place;
+    if (!this.copied || database === null || !this.#chance.once(COPIED)) return;
+    this.#copies.push({ database: copyOf(database), mark });
+    if (this.#copies.length > MAX_COPIES) this.#copies.shift()?.database.close();
+    this.#scheduler.note('disk: state_dir is copied');
+  }
 }

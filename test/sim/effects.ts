@@ -34,8 +34,8 @@ export class EffectJudge {
   mayGo: (mount: Mount) => boolean = () => false;
   /** Whether Fairlead can know that this one is there. */
   isKnowable: (superblock: Superblock) => boolean = () => true;
-  /** Whether it was doubtful, at some moment since that step, if a superblock is there. */
-  isDoubtful: (step: number) => boolean = () => false;
+  /** Whether it was doubtful, at some moment since that step, if a superblock of the leaf is there. */
+  isDoubtful: (mountPoint: string, step: number) => boolean = () => false;
   readonly #truth: Truth;
   readonly #histories: ReadonlyMap<string, History>;
   readonly #kernel: Kernel;
@@ -145,7 +145,8 @@ export class EffectJudge {
     // What somebody has moved there since was not there when the helper was started.
     if (top.placedAt > top.bornAt && top.placedAt >= (madeBy?.at ?? 0)) return;
     // A helper that was given up is not ended where it may serve something already: so it may mount, too.
-    if ([madeBy, top.madeBy].some((helper) => helper?.isGivenUp === true && this.isDoubtful(helper.step))) return;
+    if ([madeBy, top.madeBy].some((helper) => helper?.isGivenUp === true && this.isDoubtful(mountPoint, helper.step)))
+      return;
     this.#fail('I8', `mounted ${short(mountPoint)} twice`);
   }
 

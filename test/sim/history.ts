@@ -25,7 +25,7 @@ export interface Moment {
   readonly blocked: boolean;
   /** A client serves, or may serve, somebody from a superblock that was mounted here as the volume. */
   readonly living: boolean;
-  /** Such a superblock is there, be it dead. */
+  /** Such a superblock is there, be it dead; or a client in a unit of this leaf serves whatever it has mounted. */
   readonly existing: boolean;
   /** A process in a unit of this leaf serves nobody any more, and has not ended. */
   readonly ending: boolean;
@@ -40,8 +40,12 @@ export class History {
   readonly moments: Moment[] = [];
   /** Superblocks that were mounted here as the volume, by whomever, and exist. */
   readonly superblocks = new Set<Superblock>();
-  /** Whether a process of this leaf is ending. */
-  isEnding: () => boolean = () => false;
+  /** What the processes in units of this leaf do. */
+  processes: () => { readonly serve: boolean; readonly end: boolean } = () => ({ serve: false, end: false });
+  /** The last step at which a number of such a superblock belonged to one of somebody else. */
+  reusedUntil = -1;
+  readonly #numbers = new Set<string>();
+  #bootId = '';
   readonly #kernel: Kernel;
   readonly #tree: Tree;
   readonly #scheduler: Scheduler;
@@ -61,9 +65,14 @@ export class History {
     const stack = this.#kernel.at(mountPoint);
     const top = stack.at(-1);
     const node = this.#tree.nodes.get(mountPoint);
+    if (this.#bootId !== this.#kernel.bootId) this.#numbers.clear();
+    this.#bootId = this.#kernel.bootId;
     for (const { superblock, serves } of stack) {
-      if (serves === volume.export && superblock.kind === 'fuse') this.superblocks.add(superblock);
+      if (serves !== volume.export || superblock.kind !== 'fuse') continue;
+      this.superblocks.add(superblock);
+      this.#numbers.add(superblock.dev);
     }
+    const { serve, end } = this.processes();
     for (const one of this.superblocks) if (one.isGone) this.superblocks.delete(one);
     this.moments.push({
       step: this.#scheduler.steps,
@@ -76,10 +85,21 @@ export class History {
       busy: top !== undefined && top.pins > 0,
       blocked: node !== undefined && (node.kind !== 'directory' || node.occupied),
       living: this.users.length > 0,
-      existing: this.superblocks.size > 0,
-      ending: this.isEnding(),
+      existing: serve || this.superblocks.size > 0,
+      ending: end,
       by,
     });
+  }
+
+  /** To be called whenever a superblock begins or ends, at that step. */
+  noteReuse(all: Iterable<Superblock>, step: number): void {
+    for (const one of all) {
+      if (this.#numbers.has(one.dev) && !this.superblocks.has(one)) {
+        this.reusedUntil = Infinity;
+        return;
+      }
+    }
+    if (this.reusedUntil === Infinity) this.reusedUntil = step;
   }
 
   /** Superblocks from which a client may serve somebody. A stranger's counts once a broker knows of it. */

@@ -8,7 +8,7 @@ import { createContext } from '../../src/broker/context.js';
 import { serve } from '../../src/broker/dispatch.js';
 import type { Volume } from '../../src/core/volume.js';
 import type { EngineSettings, EvidencePolicy } from '../../src/engine/ports.js';
-import { openMemoryStore } from '../../src/ledger/store.js';
+import { openPlace } from './ledger.js';
 import type { Makers } from './processes.js';
 import type { Options } from './world.js';
 import { BASES, LOCAL_ROOT } from './world.js';
@@ -67,6 +67,7 @@ export const REAL: Makers = {
   wrapBroker: (client) => client,
   wrapLedger: (ledger) => ledger,
   wrapEngine: (engine) => engine,
+  openStore: openPlace,
   broker: ({ machine, reach, log }) => {
     const settings = { agentUid: AGENT.uid, backends: SETTINGS, trustedBaseOwners: [] };
     const context = createContext({ machine, settings, log, reach });
@@ -76,5 +77,5 @@ export const REAL: Makers = {
 
 /** A run of the real Fairlead. */
 export function realOptions(trace: Options['trace']): Options {
-  return { makers: REAL, newStore: () => openMemoryStore(() => '2026-01-01T00:00:00.000Z'), trace };
+  return { makers: REAL, trace };
 }

@@ -6,6 +6,8 @@ import type { Survey } from '../../src/core/domains.js';
 import type { Change, Ledger } from '../../src/core/records.js';
 import type { EvidencePolicy } from '../../src/engine/ports.js';
 import type { Machine, ProbeChild } from '../../src/sys/ports.js';
+import type { Store } from './disk.js';
+import { openPlace, type Place } from './ledger.js';
 import { REAL } from './makers.js';
 import type { Makers } from './processes.js';
 
@@ -284,6 +286,25 @@ export const MUTANTS: readonly Mutant[] = [
     makers: childrenWith((child) => ({
       post: (id, job) => (job.kind === 'probe' && job.access === 'read-only' ? undefined : child.post(id, job)),
     })),
+  },
+  {
+    defect: 'the witness of the boot is not read',
+    caughtBy: ['I1'],
+    profile: 'records',
+    makers: { ...REAL, openStore: (place, bootId) => openPlace(place, bootId, { ...place, witness: null }) },
+  },
+  {
+    defect: 'the records of an older copy are taken over without holds',
+    caughtBy: ['I1'],
+    profile: 'records',
+    makers: {
+      ...REAL,
+      openStore: (place: Place, bootId: string): Store => {
+        const store = openPlace(place, bootId);
+        if (store.load().origin === 'damaged') place.database?.exec('DELETE FROM holds');
+        return store;
+      },
+    },
   },
   {
     defect: 'nobody looks at mounts unasked',

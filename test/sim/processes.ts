@@ -10,7 +10,7 @@ import type { Ledger } from '../../src/core/records.js';
 import { createEngine, type RunningEngine } from '../../src/engine/engine.js';
 import type { EngineSettings, EventLog, EvidencePolicy } from '../../src/engine/ports.js';
 import type { Machine } from '../../src/sys/ports.js';
-import type { StateDisk } from './disk.js';
+import type { OpenStore, StateDisk } from './disk.js';
 import { Wire } from './link.js';
 import type { Host } from './machine.js';
 import type { Chance } from './prng.js';
@@ -36,6 +36,7 @@ export interface Makers {
   wrapBroker(client: Broker): Broker;
   wrapLedger(ledger: Ledger): Ledger;
   wrapEngine(engine: RunningEngine): RunningEngine;
+  readonly openStore: OpenStore;
 }
 
 /** One life of the agent. */
@@ -100,18 +101,20 @@ export class Processes {
     };
   }
 
+  brokerStarts = 0;
   /** Share of the broker's ends after which its notes are gone, and after which the kernel's record begins anew. */
   notesLost = 0;
   recordLost = 0;
 
   startBroker(): void {
     if (this.broker !== null) return;
-    if (this.#lives > 0 && this.#chance.once(this.recordLost)) this.#host.kernel.superblocks.beginAnew();
-    if (this.#lives > 0 && this.#chance.once(this.notesLost)) {
+    if (this.brokerStarts > 0 && this.#chance.once(this.recordLost)) this.#host.kernel.superblocks.beginAnew();
+    if (this.brokerStarts > 0 && this.#chance.once(this.notesLost)) {
       this.#scheduler.note('notes: all are lost');
       this.#host.notes.lose();
     }
     this.#lives += 1;
+    this.brokerStarts += 1;
     const life: Life = { name: `broker ${this.#lives}`, alive: true };
     const reach = (point: BrokerPoint): void => this.#reach(point, life, () => this.crashBroker('at a journal point'));
     const process = this.#makers.broker({ machine: this.#host.machine(life), reach, log: this.#logOf(life) });
@@ -132,7 +135,7 @@ export class Processes {
     const client = new BrokerClient({ clock, dial: () => this.#dial(life) });
     const real = createEngine({
       broker: this.#makers.wrapBroker(client),
-      ledger: this.#makers.wrapLedger(this.#disk.ledger(life)),
+      ledger: this.#makers.wrapLedger(this.#disk.ledger(life, this.#host.kernel.bootId)),
       clock,
       random: { id: () => Array.from({ length: 32 }, () => this.#chance.int(0, 15).toString(16)).join('') },
       log: this.#logOf(life),
@@ -195,6 +198,7 @@ export class Processes {
     if (agent !== null) this.#bury(agent);
     this.cutLink();
     this.#host.reboot();
+    this.#disk.reboot();
     this.#again(() => this.startBroker());
     this.#again(() => this.startAgent());
   }

@@ -1,4 +1,4 @@
-// What may go wrong in a run, and how often: seven profiles, from nothing at all to everything at once.
+// What may go wrong in a run, and how often: eight profiles, from nothing at all to everything at once.
 
 import type { Mood } from './moods.js';
 import type { Deed } from './outsiders.js';
@@ -35,7 +35,9 @@ export type Trouble =
   | 'disk-slow'
   | 'not-ready'
   | 'reboot'
-  | 'ledger-lost';
+  | 'ledger-lost'
+  | 'state-put-back'
+  | 'mark-lost';
 
 /** How often each trouble, and how often each mood of a helper. */
 export interface Profile {
@@ -116,6 +118,8 @@ const PROCESS_TROUBLES = {
   reboot: 1,
 } as const;
 
+const RECORD_TROUBLES = { 'ledger-lost': 1, 'state-put-back': 1, 'mark-lost': 1 } as const;
+
 /** The profiles that seeds are run under. */
 export const PROFILES: readonly Profile[] = [
   { ...NOTHING, name: 'calm', paceMs: 5000 },
@@ -147,8 +151,23 @@ export const PROFILES: readonly Profile[] = [
     losses: 0.3,
   },
   {
+    ...NOTHING,
+    name: 'records',
+    troubles: {
+      ...RECORD_TROUBLES,
+      'state-put-back': 5,
+      'agent-dies': 2,
+      'broker-dies': 1,
+      reboot: 1,
+      'nova-mounts': 1,
+    },
+    badHelpers: 0.05,
+    crashAtPoints: 0.01,
+    paceMs: 4000,
+  },
+  {
     name: 'everything',
-    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES, ...PROCESS_TROUBLES, 'ledger-lost': 1 },
+    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES, ...PROCESS_TROUBLES, ...RECORD_TROUBLES },
     badHelpers: 0.15,
     crashAtPoints: 0.01,
     paceMs: 1200,

@@ -44,7 +44,7 @@ const FORMER_MS = 90_000;
 export function judgeFormer(
   list: ListReply,
   histories: readonly History[],
-  isDoubtful: () => boolean,
+  isDoubtful: (history: History | undefined) => boolean,
   fail: Fail,
 ): void {
   for (const { leaf, former } of list.mounts) {
@@ -52,7 +52,7 @@ export function judgeFormer(
     const history = histories.find(({ volume }) => volume.leaf === leaf);
     for (const { state } of former) {
       const was = (moment: Moment): boolean => (state === 'releasing' ? moment.existing : moment.ending);
-      if (history?.within(FORMER_MS, was) === true || (state === 'releasing' && isDoubtful())) continue;
+      if (history?.within(FORMER_MS, was) === true || (state === 'releasing' && isDoubtful(history))) continue;
       fail('I6', `a client of ${leaf.slice(0, 6)} is shown as ${state}, which it was not for long`);
     }
   }
@@ -80,7 +80,7 @@ export function judgeQuiet(
   truth: Truth,
   host: Host,
   histories: readonly History[],
-  isDoubtful: boolean,
+  isDoubtful: (history: History, since: 'ever' | 'now') => boolean,
   fail: Fail,
 ): void {
   const { kernel, services } = host;
@@ -93,10 +93,10 @@ export function judgeQuiet(
     const where = short(mountPoint);
     if (listed !== undefined && listed.operation !== null)
       fail('I3', `${where} still has an open operation: ${JSON.stringify(listed.operation)}`);
-    const isUsed = history.now.existing || history.now.ending;
+    const isUsed = history.now.existing || history.now.ending || isDoubtful(history, 'now');
     if (listed?.state === 'releasing' && !isUsed) fail('I3', `${where} is still releasing`);
     const ours = stack.filter((mount) => mount.maker === 'fairlead').length;
-    if (ours > 1 && !isDoubtful) fail('I3', `${where} has ${ours} mounts of ours on it`);
+    if (ours > 1 && !isDoubtful(history, 'ever')) fail('I3', `${where} has ${ours} mounts of ours on it`);
     if (!needed && listed?.state !== 'foreign' && ours > 0) {
       fail('I3', `${where} is mounted for nobody`);
     }
@@ -116,7 +116,7 @@ function judgeUnit(
   list: ListReply,
   { kernel, services }: Host,
   histories: readonly History[],
-  isDoubtful: boolean,
+  isDoubtful: (history: History, since: 'ever' | 'now') => boolean,
   fail: Fail,
 ): void {
   const history = histories.find(({ mountPoint }) => mountPoint === unit.mountPoint);
@@ -132,7 +132,7 @@ function judgeUnit(
   }
   const shown = [...listed.former.map(({ state }) => state), listed.state];
   const as = serves ? 'releasing' : 'ending';
-  if (!shown.includes(as) && !(isDoubtful && shown.includes('releasing')))
+  if (!shown.includes(as) && !(history !== undefined && isDoubtful(history, 'now') && shown.includes('releasing')))
     fail('I3', `what is ${as} of ${where} is not shown: ${shown.join(' ')}`);
 }
 
@@ -179,7 +179,7 @@ export function judgeEmpty(
   for (const history of histories) {
     const { mountPoint, volume } = history;
     // The table does not name a bind mount's volume: without its record it is foreign, and stays.
-    if (volume.backend === 'local' && truth.forgottenAt >= 0) continue;
+    if (volume.backend === 'local' && truth.recordsLost) continue;
     // Another volume that a helper mounted by mistake while the broker died is foreign by now, and has been reported.
     if (host.kernel.at(mountPoint).some((mount) => mount.serves === volume.export))
       fail('I3', `${short(mountPoint)} is still mounted after everybody has gone`);
@@ -206,10 +206,10 @@ export function judgeEmpty(
 
 /**
  * A leaf directory that we made and nobody needs. Two kinds are left on purpose, empty and harmless, for the next connect:
- * when the ledger was lost nobody knows any more whose it is (its name cannot be turned back into a volume), and when a
+ * when records were lost nobody knows any more whose it is (its name cannot be turned back into a volume), and when a
  * stranger's mount covered it at the release it could not be removed and is forgotten.
  */
 function isLeaked({ tree }: Host, truth: Truth, history: History): boolean {
   if (tree.nodes.get(history.mountPoint)?.maker !== 'fairlead') return false;
-  return truth.forgottenAt < 0 && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment));
+  return !truth.recordsLost && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment));
 }

@@ -94,8 +94,7 @@ class Run {
     await this.#until(scheduler.now + REST_MS / 2);
     // A helper that was at work when the ledger was lost, and one that was given up, may have mounted for nobody since; the
     // next start finds what they did.
-    if (truth.forgottenAt >= 0 || processes.logged.has('helper-left'))
-      processes.crashAgent('to look at the host once more');
+    if (truth.recordsLost || processes.logged.has('helper-left')) processes.crashAgent('to look at the host once more');
     await this.#until(scheduler.now + REST_MS);
     await this.#rest();
     await this.#end();
@@ -111,7 +110,9 @@ class Run {
       fail('I3', 'the agent does not come back');
       return;
     }
-    judgeQuiet(list, truth, host, histories, world.isDoubtful(0), fail);
+    const isDoubtful: Parameters<typeof judgeQuiet>[4] = (history, since) =>
+      world.isDoubtful(history, since === 'ever' ? 0 : world.scheduler.steps);
+    judgeQuiet(list, truth, host, histories, isDoubtful, fail);
     judgeWatched(list, truth, histories, fail);
     for (const key of truth.keys.filter((each) => truth.certainty(each) === 'live')) {
       const end = await this.#ask(key, 'connect');
@@ -129,9 +130,10 @@ class Run {
       const end = await this.#ask(key, 'disconnect');
       if (end?.how !== 'reply') fail('I5', `${key} cannot be disconnected in a healthy world: ${nameOf(end)}`);
     }
-    // Where evidence may lift holds, it must: nobody else does.
+    // Where evidence may lift holds, it must: nobody else does. It may not while the records are not whole.
     domains.end();
-    for (const history of domains.policy.liftHolds === 'evidence' ? [] : histories) {
+    const byEvidence = domains.policy.liftHolds === 'evidence' && disk.records().setAside.length === 0;
+    for (const history of byEvidence ? [] : histories) {
       const { agent } = processes;
       if (this.violated || agent === null) return;
       const listed = agent.engine.list().mounts.find(({ leaf }) => leaf === history.volume.leaf);
@@ -142,7 +144,7 @@ class Run {
     }
     await this.#until(scheduler.now + END_MS);
     if (this.violated) return;
-    const records = disk.store.load();
+    const records = disk.records();
     for (const history of histories)
       this.#strangersGo(
         history,
@@ -220,7 +222,7 @@ class Run {
     this.#judged = state;
     const list = agent.engine.list();
     judgeList(list, truth, fail);
-    judgeFormer(list, histories, () => this.#world.isDoubtful(0), fail);
+    judgeFormer(list, histories, (history) => this.#world.isDoubtful(history, 0), fail);
     judgeOrphans(list, domains, fail);
   }
 

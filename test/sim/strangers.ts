@@ -102,7 +102,7 @@ export class Strangers {
 
   /** Whether Fairlead is, or may be, at work on the volume: what appears at its leaf then, nobody can tell whose it is. */
   isInMotion(volume: Volume): boolean {
-    const records = this.#disk.store.load();
+    const records = this.#disk.records();
     return (
       records.operations.some((operation) => operation.volume.leaf === volume.leaf) ||
       records.mounts.some((mount) => mount.volume.leaf === volume.leaf) ||

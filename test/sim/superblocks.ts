@@ -65,7 +65,7 @@ export class Superblocks {
   readonly #scheduler: Scheduler;
   readonly #entries = new Map<Superblock, number>();
   #nextEntry = 1;
-  #record = 1;
+  #readers = 0;
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
@@ -100,7 +100,6 @@ export class Superblocks {
 
   /** The record was kept by nobody, and is read again: every entry is a new one. */
   beginAnew(): void {
-    this.#record += 1;
     this.begunAnew += 1;
     this.#entries.clear();
     for (const one of this.all) if (one.kind === 'fuse') this.#enter(one);
@@ -116,27 +115,27 @@ export class Superblocks {
     }
     this.all.clear();
     this.#entries.clear();
-    this.#record += 1;
     this.begunAnew = 0;
   }
 
-  /** The kernel's record, as the broker reads it. */
+  /** The kernel's record, as one life of the broker reads it: nothing tells it whether it is the record of an earlier one. */
   port(): Omit<RecordPort, 'elsewhere'> {
+    this.#readers += 1;
+    const record = `record-${this.#readers}`;
+    const recorded = (one: Superblock): Recorded => {
+      return { dev: one.dev, record, entry: String(this.#entries.get(one)) };
+    };
     return {
       at: (dev) => {
         if (!this.isReadable) return 'unknown';
-        for (const one of this.#entries.keys()) if (one.dev === dev) return this.#recorded(one);
+        for (const one of this.#entries.keys()) if (one.dev === dev) return recorded(one);
         return 'none';
       },
       others: (devs) => {
         if (!this.isReadable) return null;
-        return [...this.#entries.keys()].filter(({ dev }) => !devs.has(dev)).map((one) => this.#recorded(one));
+        return [...this.#entries.keys()].filter(({ dev }) => !devs.has(dev)).map(recorded);
       },
     };
-  }
-
-  #recorded(one: Superblock): Recorded {
-    return { dev: one.dev, record: `record-${this.#record}`, entry: String(this.#entries.get(one)) };
   }
 
   #enter(one: Superblock): void {

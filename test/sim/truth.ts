@@ -1,6 +1,7 @@
 // What the clients were told, kept apart from Fairlead's own records: the independent judge of who is attached.
 
 import { userOf, type Consumer, type DiskName } from '../../src/core/names.js';
+import type { AttachmentRecord } from '../../src/core/records.js';
 import type { ConnectReply, DisconnectReply, ValidateReply } from '../../src/core/requests.js';
 import type { Volume } from '../../src/core/volume.js';
 
@@ -35,8 +36,8 @@ export interface Call {
 export type Certainty = 'live' | 'ended' | 'unknown';
 
 /** The key of an attachment. */
-export function keyOf(consumer: Consumer, volume: Volume, disk: DiskName | null): Key {
-  return `${userOf(consumer)} ${volume.leaf} ${disk ?? ''}`;
+export function keyOf(consumer: Consumer, { leaf }: Pick<Volume, 'leaf'>, disk: DiskName | null): Key {
+  return `${userOf(consumer)} ${leaf} ${disk ?? ''}`;
 }
 
 /** Milliseconds for which work may go on after its request has ended. */
@@ -53,6 +54,10 @@ export class Truth {
   forgottenAt = -1;
   /** Step at which an attachment became uncertain: the agent may have ended it, since its domain had not used it for long. */
   readonly #forfeitedAt = new Map<Key, number>();
+  /** Step at which an attachment became uncertain that had ended: an older copy of the ledger has it. */
+  readonly #revivedAt = new Map<Key, number>();
+  /** Some records were lost. */
+  recordsLost = false;
   /** Grows whenever something here changes. */
   version = 0;
 
@@ -76,6 +81,23 @@ export class Truth {
   forget(step: number): void {
     this.version += 1;
     this.forgottenAt = step;
+    this.recordsLost = true;
+  }
+
+  /**
+   * An older copy of the ledger was put back. What is in both, by its id, is promised as before. What is only in the one
+   * that was there, and what is only in the copy, nobody can know any more.
+   */
+  rewind(before: readonly AttachmentRecord[], copy: readonly AttachmentRecord[], step: number): void {
+    const both = new Set(copy.map(({ id }) => id));
+    for (const { id, consumer, leaf, disk } of before) {
+      if (!both.delete(id)) this.forfeit(keyOf(consumer, { leaf }, disk), step);
+    }
+    for (const { id, consumer, leaf, disk } of copy) {
+      if (both.has(id)) this.#revivedAt.set(keyOf(consumer, { leaf }, disk), step);
+    }
+    this.recordsLost = true;
+    this.version += 1;
   }
 
   /** The agent may end this attachment from now on, until it is connected again. */
@@ -105,7 +127,8 @@ export class Truth {
         disconnects.every((other) => other.end !== null && other.endedStep < call.beganStep),
     );
     if (live) return 'live';
-    const ended = disconnects.findLast((call) => call.end?.how === 'reply');
+    const revived = this.#revivedAt.get(key) ?? -1;
+    const ended = disconnects.findLast((call) => call.end?.how === 'reply' && call.beganStep > revived);
     const since = Math.max(ended?.beganStep ?? -1, -1);
     const effective = calls.some(
       (call) => call.kind === 'connect' && mayHaveEffect(call) && (call.end === null || call.endedStep >= since),

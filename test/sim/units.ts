@@ -140,12 +140,16 @@ export class ServiceManager {
     return [...unit.processes].some((process) => process.role === 'helper') ? 'starting' : 'serving';
   }
 
-  /** Whether anything in a unit of this leaf still runs without serving anybody. */
-  isEnding(mountPoint: string): boolean {
+  /** What runs in units of this leaf: whether something of it serves, and whether a unit is there that serves nobody. */
+  doings(mountPoint: string): { readonly serve: boolean; readonly end: boolean } {
+    let serve = false;
+    let end = false;
     for (const unit of this.units.values()) {
-      if (unit.mountPoint === mountPoint && !this.serves(unit)) return true;
+      if (unit.mountPoint !== mountPoint) continue;
+      if (this.serves(unit)) serve = true;
+      else end = true;
     }
-    return false;
+    return { serve, end };
   }
 
   /** Whether a client in the unit serves, or may serve, somebody. */

@@ -5,7 +5,7 @@ import { parseVolume } from '../../src/backends/registry.js';
 import { BACKEND_NAMES, type Volume } from '../../src/core/volume.js';
 import { Adversary } from './adversary.js';
 import { Callers } from './callers.js';
-import { StateDisk, type Store } from './disk.js';
+import { StateDisk } from './disk.js';
 import { Domains } from './domains.js';
 import { EffectJudge, type Fail } from './effects.js';
 import { History } from './history.js';
@@ -33,7 +33,6 @@ const VOLUMES: readonly Volume[] = [
 /** How a run is to be made. */
 export interface Options {
   readonly makers: Makers;
-  newStore(): Store;
   /** `lines`: keep the whole trace. */
   readonly trace: 'lines' | 'hash-only';
   /** Name of the profile; by default the seed draws one. */
@@ -72,7 +71,8 @@ export class World {
     this.profile = PROFILES.find(({ name }) => name === options.profile) ?? chance.pick(PROFILES);
     const scheduler = new Scheduler(chance.fork(), options.trace);
     const host = new Host(scheduler, chance.fork());
-    const disk = new StateDisk(scheduler, chance.fork(), () => options.newStore());
+    const disk = new StateDisk(scheduler, chance.fork(), options.makers.openStore);
+    disk.copied = this.profile.troubles['state-put-back'] !== undefined;
     this.scheduler = scheduler;
     this.host = host;
     this.disk = disk;
@@ -83,10 +83,10 @@ export class World {
     );
     const byPoint = new Map(this.histories.map((history) => [history.mountPoint, history]));
     const byLeaf = new Map<string, History>(this.histories.map((history) => [history.volume.leaf, history]));
-    for (const history of this.histories) history.isEnding = () => host.services.isEnding(history.mountPoint);
+    for (const history of this.histories) history.processes = () => host.services.doings(history.mountPoint);
     host.kernel.changed = (mountPoint, by) => {
       byPoint.get(mountPoint)?.record(by);
-      this.#noteHidden();
+      this.#noteDoubts();
     };
     host.tree.moved = () => {
       for (const history of this.histories) if (history.volume.backend === 'local') history.record('stranger');
@@ -99,9 +99,9 @@ export class World {
       this.fail,
       () => scheduler.now,
     );
-    this.effects.isDoubtful = (step) => this.isDoubtful(step);
+    this.effects.isDoubtful = (mountPoint, step) => this.isDoubtful(byPoint.get(mountPoint), step);
     host.kernel.observe = (effect) => this.effects.judge(effect);
-    this.replies = new ReplyJudge(this.truth, byLeaf, (_, step) => this.isDoubtful(step), this.fail);
+    this.replies = new ReplyJudge(this.truth, byLeaf, (history, step) => this.isDoubtful(history, step), this.fail);
     const disturbed = (): void => {
       this.replies.lastDisturbance = scheduler.now;
     };
@@ -157,20 +157,24 @@ export class World {
     return maker === 'fairlead' && services.way !== 'group';
   };
 
-  /** Whether the kernel's record may have told too little, at some moment since that step, to say that a superblock is gone. */
-  isDoubtful(step: number): boolean {
+  /**
+   * Whether Fairlead may have been unable to tell, at some moment since that step, that a superblock of the leaf is gone:
+   * without the record or its notes, from a record that another life of the broker has read, or beside one that is hidden.
+   */
+  isDoubtful(history: History | undefined, step: number): boolean {
     const { kernel, notes } = this.host;
-    const { isReadable, begunAnew } = kernel.superblocks;
-    return !isReadable || begunAnew > 0 || !notes.isWhole || this.#hiddenUntil >= step;
+    if (!kernel.superblocks.isReadable || !notes.isWhole || this.#hiddenUntil >= step) return true;
+    return this.processes.brokerStarts > 1 && (history?.reusedUntil ?? -1) >= step;
   }
 
   /** A superblock that our mount table does not show may be that of any client of which nothing was seen yet. */
-  #noteHidden(): void {
+  #noteDoubts(): void {
     const { superblocks, mounts } = this.host.kernel;
     const shown = new Set(mounts.map(({ superblock }) => superblock));
     const isHidden = [...superblocks.all].some((one) => one.kind === 'fuse' && !shown.has(one));
     if (isHidden) this.#hiddenUntil = Infinity;
     else if (this.#hiddenUntil === Infinity) this.#hiddenUntil = this.scheduler.steps;
+    for (const history of this.histories) history.noteReuse(superblocks.all, this.scheduler.steps);
   }
 
   /** Writes down the first invariant that breaks; everything after it is aftermath. */

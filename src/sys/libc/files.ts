@@ -174,8 +174,6 @@ export interface Inode {
   /** `major:minor` of its superblock. */
   readonly dev: string;
   readonly inode: bigint;
-  /** Seconds and nanoseconds of its last change of status. */
-  readonly changed: string;
 }
 
 /** The inode of an open handle, as far as it is cached: no server is asked. */
@@ -194,7 +192,6 @@ function inodeIn(statx: Buffer): Inode {
   return {
     dev: `${statx.readUInt32LE(136)}:${statx.readUInt32LE(140)}`,
     inode: statx.readBigUInt64LE(32),
-    changed: `${statx.readBigInt64LE(96)}.${statx.readUInt32LE(104)}`,
   };
 }
 

@@ -21,6 +21,7 @@ import {
 import { join } from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { SCHEMA_VERSION } from '../../../src/ledger/schema.js';
 import { Client } from '../../rig/client.js';
 import { Host, leafOfUrl, type Answer } from '../../rig/host.js';
 import { AGENT } from '../../rig/identity.js';
@@ -217,7 +218,7 @@ describe('a ledger', () => {
     });
     expect(snapshot()).toEqual(before);
     expect(mountsAt(url)).toBe(1);
-    setVersion(1);
+    setVersion(SCHEMA_VERSION);
     await host.up();
     expect(await listed(url)).toMatchObject({ hold: null, attachments: [{ consumer: ALICE }] });
     expect((await disconnect(url)).body['outcome']).toBe('released');

@@ -74,7 +74,9 @@ describe('the agent', () => {
   });
 
   it('holds nothing open that its user could not open by itself, but for what it listens and speaks on', () => {
-    const mine = [join(host.dir, 'fairlead/state/ledger/'), join(host.dir, 'fairlead/run/agent.lock')];
+    const mine = ['state/ledger/', 'run/agent.lock', 'run/ledger.witness'].map((name) =>
+      join(host.dir, 'fairlead', name),
+    );
     const odd = descriptors(pidOf('agent')).filter(
       (target) =>
         !/^(?:socket|pipe|anon_inode):/.test(target) &&

@@ -3,14 +3,14 @@
 
 import * as fs from 'node:fs';
 import { startLedgerThread } from '../../../src/ledger/client.js';
-import { attachment, MOUNT, volumeOf } from '../../unit/ledger/samples.js';
+import { attachment, MOUNT, opening, volumeOf } from '../../unit/ledger/samples.js';
 
 const [directory = '', start = ''] = process.argv.slice(2);
 /** Commits in flight at the same time. */
 const WRITERS = 24;
 
 const thread = await startLedgerThread();
-const ledger = await thread.open({ directory, version: '0.1.0' });
+const ledger = await thread.open(opening(directory));
 const say = (line: string): void => void fs.writeSync(1, `${line}\n`);
 let next = Number(start);
 

@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { FairleadError } from '../../../src/core/errors.js';
 import { startLedgerThread, type OpenLedger } from '../../../src/ledger/client.js';
-import { attachment } from '../../unit/ledger/samples.js';
+import { attachment, opening } from '../../unit/ledger/samples.js';
 
 const directory = process.argv[2] ?? '';
 
@@ -20,7 +20,7 @@ async function end(work: Promise<unknown>): Promise<string> {
 
 async function open(): Promise<OpenLedger> {
   const thread = await startLedgerThread();
-  return thread.open({ directory, version: '0.1.0' });
+  return thread.open(opening(directory));
 }
 
 const put = (ledger: OpenLedger, n: number): Promise<string> =>

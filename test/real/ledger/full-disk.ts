@@ -4,9 +4,10 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { FairleadError } from '../../../src/core/errors.js';
+import { LEDGER_RESERVE_BYTES } from '../../../src/core/limits.js';
 import type { Change, OperationRecord } from '../../../src/core/records.js';
 import { startLedgerThread, type OpenLedger } from '../../../src/ledger/client.js';
-import { attachment, MOUNT, OPERATION, volumeOf } from '../../unit/ledger/samples.js';
+import { attachment, MOUNT, opening, OPERATION, volumeOf } from '../../unit/ledger/samples.js';
 
 const directory = process.argv[2] ?? '';
 const filler = join(directory, 'filler');
@@ -52,10 +53,11 @@ async function end(work: Promise<unknown>): Promise<string> {
 
 async function open(): Promise<OpenLedger> {
   const thread = await startLedgerThread();
-  return thread.open({ directory, version: '0.1.0' });
+  return thread.open(opening(directory));
 }
 
-const reserve = (): number => fs.statSync(join(directory, 'ledger.reserve')).size;
+const reservePath = join(directory, 'ledger.reserve');
+const reserve = (): number => fs.statSync(reservePath).size;
 const seen: Record<string, unknown> = {};
 
 let ledger = await open();
@@ -110,5 +112,17 @@ await ledger.close();
 
 ledger = await open();
 seen['last'] = (await ledger.load()).attachments.some(({ id }) => id === attachment(attached).id);
+await ledger.close();
+
+// A reserve that is full of holes is none, and one that somebody deletes meanwhile has nothing to give up.
+fs.truncateSync(reservePath, 0);
+fs.truncateSync(reservePath, LEDGER_RESERVE_BYTES);
+ledger = await open();
+seen['reserveWithoutHoles'] = fs.statSync(reservePath).blocks * 512;
+fs.rmSync(reservePath);
+fillDisk();
+refusal = 'ok';
+for (let n = 6000; n < 11_000 && refusal === 'ok'; n++) refusal = await end(ledger.commit(attach(n)));
+seen['refusalWithoutReserve'] = refusal;
 process.stdout.write(`${JSON.stringify(seen)}\n`);
 await ledger.close();

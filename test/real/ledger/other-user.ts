@@ -3,6 +3,7 @@
 
 import { errorBody } from '../../../src/core/errors.js';
 import { startLedgerThread } from '../../../src/ledger/client.js';
+import { opening } from '../../unit/ledger/samples.js';
 
 const [directory = '', uid = ''] = process.argv.slice(2);
 const thread = await startLedgerThread();
@@ -12,7 +13,7 @@ if (uid !== '0') {
   process.setuid?.(Number(uid));
 }
 try {
-  const ledger = await thread.open({ directory, version: '0.1.0' });
+  const ledger = await thread.open(opening(directory));
   process.stdout.write(JSON.stringify({ origin: (await ledger.load()).origin }));
   await ledger.close();
 } catch (error) {

@@ -174,6 +174,19 @@ describe('I1', () => {
     expect(broken).toEqual(['I1']);
   });
 
+  it('holds for users whom an older copy of the ledger lacks, and breaks for those whom it has', () => {
+    const record = { id: 'a', consumer, leaf: volume.leaf, disk: null, target: null, readOnly: false, since: '' };
+    mount();
+    end(ask('connect'), connected);
+    truth.rewind([record], [record], scheduler.steps);
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    expect(broken).toEqual(['I1']);
+    mount();
+    truth.rewind([record], [], scheduler.steps);
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    expect(broken).toEqual(['I1']);
+  });
+
   it('breaks when a kept mount is unmounted, or the server of a used one is killed', () => {
     effects.kept.set(mount(), 'Nova made it');
     host.kernel.unmount(POINT, 'plain', 'fairlead');
@@ -335,7 +348,7 @@ describe('I6 of what is released', () => {
     const call: CallEnd = { how: 'reply', reply: { ...told('released', false).reply, ending: true } };
     end(ask('disconnect'), call);
     expect(broken).toEqual(['I6']);
-    history.isEnding = () => true;
+    history.processes = () => ({ serve: false, end: true });
     history.record('stranger');
     end(ask('disconnect'), call);
     expect(broken).toEqual(['I6']);

@@ -113,7 +113,7 @@ describe('helpers', () => {
     mount.superblock.wasUsed = true;
     host.kernel.unmount(POINT, 'plain', 'fairlead');
     expect(mount.superblock.isGone).toBe(true);
-    expect(host.services.isEnding(POINT)).toBe(true);
+    expect(host.services.doings(POINT)).toEqual({ serve: false, end: true });
     expect([...host.services.units.get(UNIT)!.processes].map(({ writesBack }) => writesBack)).toEqual([true]);
     await run(30_000);
     expect(host.services.units.size).toBe(0);
@@ -127,7 +127,7 @@ describe('helpers', () => {
     host.kernel.unmount(POINT, 'plain', 'fairlead');
     host.kernel.users.dropCopy(copy);
     await run(60_000);
-    expect([host.services.state(UNIT), host.services.isEnding(POINT)]).toEqual(['serving', false]);
+    expect(host.services.doings(POINT)).toEqual({ serve: true, end: false });
     host.kernel.users.close(use);
     await run(10_000);
     expect(host.services.units.size).toBe(0);

@@ -146,7 +146,11 @@ describe('for people', () => {
       needsRestart: [{ pid: 7, command: 'qemu', by: 'descriptor' }],
       operation: null,
     };
-    answer.body = { mounts: [mount], setAside: [], broker: 'absent', state: 'reconciling', domains: 'incomplete' };
+    const setAside = [
+      { table: 'ledger', key: 'ledger.damaged-20261105T101530Z', reason: 'it is an older copy' },
+      { table: 'mounts', key: 'row 7', reason: 'export must be text.' },
+    ];
+    answer.body = { mounts: [mount], setAside, broker: 'absent', state: 'reconciling', domains: 'incomplete' };
     const { status, out, err } = await fairlead(['ls']);
     expect([status, err]).toEqual([0, '']);
     expect(out).toContain(
@@ -154,6 +158,10 @@ describe('for people', () => {
     );
     expect(out).toContain("Some of libvirt's domains could not be read");
     expect(out).toContain('restart them: qemu (pid 7, descriptor)');
+    expect(out).toContain(
+      'The ledger could not be trusted at a start (ledger.damaged-20261105T101530Z): it is an older copy\n',
+    );
+    expect(out).toContain('The ledger has a record it cannot read (mounts row 7): export must be text.\n');
     expect(out).toContain('No broker is connected');
     expect(out).toContain('still being worked off');
   });

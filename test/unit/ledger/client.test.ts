@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { LEDGER_CLOSE_MS, MAX_LEDGER_QUEUE } from '../../../src/core/limits.js';
 import type { Change, LedgerSnapshot } from '../../../src/core/records.js';
 import type * as Client from '../../../src/ledger/client.js';
-import { attachment, ATTACHMENT, contents, HOLD, MOUNT, OPERATION, VOLUME } from './samples.js';
+import { attachment, ATTACHMENT, contents, HOLD, MOUNT, opening, OPERATION, VOLUME } from './samples.js';
 import { buildLedger, clientIn, stateDirectory, withLedger } from './thread.js';
 
 let client: typeof Client;
@@ -99,7 +99,7 @@ describe('the thread', () => {
   test('closing finishes what waits, then refuses as unavailable, and may be asked for twice', async () => {
     const directory = stateDirectory();
     const thread = await client.startLedgerThread();
-    const ledger = await thread.open({ directory, version: '0.1.0' });
+    const ledger = await thread.open(opening(directory));
     const waiting = ledger.commit([put(1)]);
     const closing = [ledger.close(), ledger.close()];
     await expect(ledger.commit([put(2)])).rejects.toMatchObject({ code: 'unavailable' });
@@ -114,7 +114,7 @@ describe('the thread', () => {
     const directory = stateDirectory();
     await withLedger(client, directory, async (ledger) => {
       const thread = await client.startLedgerThread();
-      await expect(thread.open({ directory, version: '0.1.0' })).rejects.toMatchObject({ code: 'unavailable' });
+      await expect(thread.open(opening(directory))).rejects.toMatchObject({ code: 'unavailable' });
       await ledger.commit(ALL);
     });
   });
@@ -135,7 +135,7 @@ describe('a thread that goes wrong', () => {
       parentPort.postMessage({ kind: 'ready' });`,
     );
     const thread = await (await clientIn(directory)).startLedgerThread();
-    return thread.open({ directory: stateDirectory(), version: '0.1.0' });
+    return thread.open(opening(stateDirectory()));
   }
 
   test.each([

@@ -1,5 +1,6 @@
 // Records for the ledger's tests: one of each by hand, and arbitrary ones for properties.
 
+import { dirname, join } from 'node:path';
 import fc from 'fast-check';
 import { parseConsumer, parseDiskName } from '../../../src/core/names.js';
 import type {
@@ -11,11 +12,23 @@ import type {
   OperationId,
   OperationRecord,
 } from '../../../src/core/records.js';
+import type { ThreadOptions } from '../../../src/ledger/client.js';
 import { STEP_KINDS } from '../../../src/core/steps.js';
 import { leafOf, type BackendName, type Export, type Volume, type VolumeUrl } from '../../../src/core/volume.js';
 
 export const SINCE = '2026-11-05T10:15:30.123Z';
 export const BOOT = '2f0f2c5e-3b1d-4f7e-9a55-1d4b3c0e8a77';
+
+/** How a test opens the ledger in `directory`: the witness lies in the directory `run` beside it. */
+export function opening(directory: string, version = '0.1.0'): ThreadOptions {
+  const witness = { path: witnessOf(directory), bootId: BOOT };
+  return { directory, version, witness, warn: () => undefined };
+}
+
+/** Where that witness lies. */
+export function witnessOf(directory: string): string {
+  return join(dirname(directory), 'run/ledger.witness');
+}
 
 export function volumeOf(text: string, backend: BackendName = 'quobyte'): Volume {
   const exported = text as Export;

@@ -28,7 +28,7 @@ describe('migrations', () => {
     const database = fromVersion1();
     migrate(database);
     expect(versionOf(database)).toBe(SCHEMA_VERSION);
-    const parts = { database, origin: 'existing', lost: null, mark: null, reserve: null, date: () => SINCE } as const;
+    const parts = { database, origin: 'existing', marks: [], reserve: null, date: () => SINCE } as const;
     expect(new LedgerStore(parts).load()).toEqual({
       origin: 'existing',
       mounts: [MOUNT],
@@ -51,7 +51,7 @@ describe('migrations', () => {
     const database = fromVersion1();
     const failing = { ...NEXT, sql: `${NEXT.sql}; INSERT INTO nowhere VALUES (1)` };
     expect(() => migrate(database, [...MIGRATIONS, failing])).toThrow(/nowhere/);
-    expect(versionOf(database)).toBe(1);
+    expect(versionOf(database)).toBe(SCHEMA_VERSION);
     expect(askDatabase(database, `SELECT answer(name) FROM pragma_table_info('holds')`)).toEqual([
       'leaf',
       'reason',

@@ -1,14 +1,15 @@
 // The ledger with its real thread: client and worker are compiled into a directory of their own, as a release would
 // have them, since Node runs a thread from JavaScript only.
 
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, afterEach } from 'vitest';
 import type * as Client from '../../../src/ledger/client.js';
-import type { OpenLedger } from '../../../src/ledger/client.js';
+import type { OpenLedger, ThreadOptions } from '../../../src/ledger/client.js';
+import { opening } from './samples.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const CACHE = join(ROOT, '.cache');
@@ -42,11 +43,14 @@ export async function clientIn(directory: string): Promise<typeof Client> {
   return (await import(pathToFileURL(join(directory, 'client.js')).href)) as typeof Client;
 }
 
-/** A fresh state directory, removed after the test. */
+/** A fresh state directory, with a run directory beside it; removed after the test. */
 export function stateDirectory(): string {
   const directory = mkdtempSync(join(tmpdir(), 'ledger-'));
   directories.push(directory);
-  return directory;
+  // Others may pass: one test gives up its own user.
+  chmodSync(directory, 0o711);
+  for (const name of ['state', 'run']) mkdirSync(join(directory, name), { mode: 0o700 });
+  return join(directory, 'state');
 }
 
 const directories: string[] = [];
@@ -59,10 +63,10 @@ export async function withLedger<T>(
   client: typeof Client,
   directory: string,
   work: (ledger: OpenLedger) => Promise<T>,
-  version = '0.1.0',
+  options: Partial<ThreadOptions> = {},
 ): Promise<T> {
   const thread = await client.startLedgerThread();
-  const ledger = await thread.open({ directory, version });
+  const ledger = await thread.open({ ...opening(directory), ...options });
   try {
     return await work(ledger);
   } finally {
