@@ -60,6 +60,12 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       add('warning', 'Nobody uses it any more, and it cannot be unmounted yet.', `fuser -vm ${mount.mountpoint}`);
       break;
     case 'ending':
+      add(
+        'warning',
+        'Nobody uses it any more, and its client or mount helper has not ended yet. It may still write, and is not ended.',
+        `Wait. pgrep -af ${mount.leaf} shows what it is; end it by hand only if it is certain that it writes nothing.`,
+      );
+      break;
     case 'mounting':
     case 'mounted':
       break;

@@ -90,8 +90,12 @@ export interface Superblocks {
   at(dev: string): Superblock | 'none' | 'unknown';
   /** All whose numbers are not among these; null where the record cannot be read. */
   others(devs: ReadonlySet<string>): readonly Superblock[] | null;
-  /** Mounts on these superblocks in other mount namespaces, as far as they can be found: what such a mount is, is certain. */
-  elsewhere(devs: ReadonlySet<string>): readonly MountEntry[];
+}
+
+/** Other mount namespaces, as far as somebody lives in them. */
+export interface Namespaces {
+  /** Their mounts for which `isWanted`; null where a process may not be looked at. */
+  mounts(isWanted: (entry: MountEntry) => boolean): readonly MountEntry[] | null;
 }
 
 /**
@@ -268,6 +272,7 @@ export interface Machine {
   readonly probeChildren: ProbeChildren;
   readonly processes: Processes;
   readonly superblocks: Superblocks;
+  readonly namespaces: Namespaces;
   readonly notes: Notes;
   readonly clock: Clock;
   /** Milliseconds of this boot: the same clock for every process, and for whoever comes after us. */

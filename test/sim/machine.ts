@@ -99,8 +99,8 @@ export class Host {
       superblocks: {
         at: (dev) => kernel.superblocks.find((one) => one.dev === dev) ?? 'none',
         others: (devs) => kernel.superblocks.filter(({ dev }) => !devs.has(dev)),
-        elsewhere: () => [],
       },
+      namespaces: { mounts: () => [] },
       notes: this.notes.port(life),
       uptime: () => this.#scheduler.now,
       processes: {

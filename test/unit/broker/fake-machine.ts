@@ -234,12 +234,12 @@ export class FakeMachine implements Machine {
   readonly inodes = new Map<string, string | null>();
   /** Grows when a number is given to another superblock. */
   readonly entries = new Map<string, string>();
+  readonly namespaces: Machine['namespaces'] = { mounts: (isWanted) => this.elsewhere.filter(isWanted) };
   readonly superblocks: Machine['superblocks'] = {
     at: (dev) => {
       const isThere = this.hidden.has(dev) || this.mountsNow.some((one) => one.dev === dev && isFuse(one));
       return isThere ? { dev, record: 'record', entry: this.entries.get(dev) ?? dev } : 'none';
     },
-    elsewhere: (devs) => this.elsewhere.filter(({ dev }) => devs.has(dev)),
     others: (devs) =>
       [...this.hidden]
         .filter((dev) => !devs.has(dev))
