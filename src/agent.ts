@@ -170,6 +170,7 @@ function engineSettings(config: Config): EngineSettings {
             liftHolds: config.libvirt.liftHolds,
             orphans: config.libvirt.orphans,
             ageMs: config.libvirt.evidenceAgeMs,
+            isExpected: config.libvirt.enabled === 'yes',
           },
   };
 }

@@ -41,6 +41,8 @@ export interface Domain {
    * much as a disk does.
    */
   readonly otherFiles: readonly string[];
+  /** Some file of it could not be found out, or there were too many: nothing may be concluded from a file's absence. */
+  readonly isPartly?: true;
 }
 
 /** All domains of the host, running and stopped. */

@@ -69,6 +69,7 @@ const domain = z.strictObject({
   running: z.boolean(),
   disks: z.array(domainDisk),
   otherFiles: z.array(text),
+  isPartly: z.literal(true).exactOptional(),
 });
 
 /** What each verb answers, as it travels. */

@@ -44,7 +44,7 @@ async function begin(
   records: readonly Change[],
   policy: { liftHolds?: 'evidence' | 'operator'; orphans?: 'report' | 'release' } = {},
 ): Promise<void> {
-  bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, ...policy };
+  bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: true, ...policy };
   bench.mounted(VOLUME);
   bench.remember(recorded('mounted'), ...records);
   bench.crash();
@@ -165,7 +165,7 @@ describe('a hold', () => {
   });
 
   it('needs the whole time after it was set: what domains did before does not count', async () => {
-    bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE };
+    bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: true };
     bench.crash();
     await bench.start();
     await surveys(complete(), AGE);
@@ -223,7 +223,7 @@ describe('an attachment of a virtual machine', () => {
     [VM, 'no-domain', complete()],
     [NOVA, 'no-domain', complete()],
     [VM, 'unused', complete(domain(UUID, ['/elsewhere/disk']))],
-    [NOVA, 'unused', complete(domain(UUID, [`${DISK_PATH}2`]), domain(OTHER, [DISK_PATH]))],
+    [NOVA, 'unused', complete(domain(UUID, ['/elsewhere/disk']), domain(OTHER, [DISK_PATH]))],
   ])('%s is shown as an orphan (%s) after a while, and stays', async (consumer, kind, survey) => {
     await begin([attachedTo(consumer)]);
     await surveys(survey, AGE - SURVEY);
@@ -250,6 +250,8 @@ describe('an attachment of a virtual machine', () => {
   it.each([
     ['a disk', domain(UUID, [DISK_PATH])],
     ['a disk, stopped', domain(UUID, [DISK_PATH], { running: false })],
+    ['its disk under the name that a snapshot gave it', domain(UUID, [`${DISK_PATH}.snap`], { running: false })],
+    ['something else on the volume', domain(UUID, ['/elsewhere/disk'], { otherFiles: [`/mnt/${VOLUME.leaf}/nvram`] })],
     ['what its disk rests on', domain(UUID, ['/elsewhere/overlay'], { otherFiles: [DISK_PATH] })],
     ['a disk by another way', domain(UUID, [`/link/${VOLUME.leaf}//./${DISK}`])],
     ['a path that cannot be told', domain(UUID, [`/mnt/${VOLUME.leaf}/x/../${DISK}`])],

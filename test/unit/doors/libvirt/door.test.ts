@@ -97,6 +97,11 @@ describe('the list', () => {
       [`vm:${OTHER_UUID}`, 'no-domain', true],
     ]);
   });
+  test('a domain that names another file of the volume uses it', async () => {
+    bench.has({ path: pathOf('disk.snap') });
+    bench.attached(NOVA);
+    expect((await list()).value?.orphans).toEqual([]);
+  });
   test('a disk below another one is used', async () => {
     bench.domains = bench.domains.map((domain) => ({ ...domain, otherFiles: [pathOf(DISK)] }));
     bench.attached(NOVA);
