@@ -7,6 +7,7 @@
 
 import { z } from 'zod';
 import { MAX_NAME_BYTES } from '../core/limits.js';
+import { HOLDS_BY } from '../core/observation.js';
 import { STEP_KINDS } from '../core/steps.js';
 import { VERDICTS } from '../core/verdict.js';
 import { isLeaf, type Leaf } from '../core/volume.js';
@@ -81,7 +82,7 @@ const observation = {
 const holder = z.strictObject({
   pid: size,
   command: text,
-  by: z.enum(['descriptor', 'directory', 'root', 'mapping', 'namespace']),
+  by: z.enum(HOLDS_BY),
 });
 const inventoryPart = z.strictObject({
   items: z.array(z.strictObject({ ...observation, backend: text, url: text.exactOptional() })),
@@ -95,7 +96,7 @@ export const RESULTS = {
   step: stepEnd,
   settle: z.enum(['settled', 'acting']),
   disk: diskFacts,
-  holders: z.array(holder),
+  holders: z.strictObject({ holders: z.array(holder), complete: z.boolean() }),
   abort: judgement,
   inventory: z.strictObject({ bootId: text }),
   examine: z.array(finding),

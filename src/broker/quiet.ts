@@ -5,6 +5,7 @@ import { DAEMON_GRACE_MS, KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS } from '../
 import type { UnitState } from '../core/observation.js';
 import type { Context } from './context.js';
 import { type Deadline, LATE, until, within } from '../core/deadline.js';
+import { holdersInDoubt } from './holders.js';
 import type { Place } from './place.js';
 import { look } from './sight.js';
 
@@ -73,17 +74,18 @@ export async function kill(context: Context, unit: string, deadline: Deadline): 
  * that no process leaks; but not while a copy of the mount lives on in another namespace, which it still serves.
  */
 export async function endDaemon(context: Context, place: Place, dev: string, deadline: Deadline): Promise<void> {
-  const { machine, log, prober, leftServing } = context;
+  const { machine, log, leftServing } = context;
   const { leaf } = place.volume;
   const ended = async (): Promise<true | null> =>
     (await unitState(context, place.mountUnit, deadline)) === 'idle' ? true : null;
   const grace = Math.min(DAEMON_GRACE_MS, deadline.before(2 * KILL_GRACE_MS));
   if ((await until(machine.clock, grace, { first: LOOK_FIRST_MS, last: LOOK_LAST_MS }, ended)) === true) return;
-  const looking = machine.processes.holding(dev, place.mountpoint, prober.pids);
-  const holders = await within(machine.clock, looking, deadline.before(KILL_GRACE_MS));
-  if (holders === LATE || holders.some(({ by }) => by === 'namespace')) {
+  const ms = deadline.before(KILL_GRACE_MS);
+  const found = await within(machine.clock, holdersInDoubt(context, place, [{ dev, root: '/' }], ms), ms);
+  if (found === LATE || !found.complete || found.holders.length > 0) {
     leftServing.add(place.mountUnit);
-    log.warn('daemon-left', { leaf, why: holders === LATE ? 'no time to look for copies' : 'a copy lives on' });
+    const why = found === LATE || !found.complete ? 'no time to look for copies' : 'a copy lives on';
+    log.warn('daemon-left', { leaf, why });
     return;
   }
   if (!(await kill(context, place.mountUnit, deadline))) log.warn('daemon-left', { leaf, why: 'it cannot be killed' });

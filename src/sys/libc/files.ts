@@ -146,6 +146,26 @@ export async function mountIdThroughServer(handle: Handle): Promise<number> {
   return Number(into.readBigUInt64LE(144));
 }
 
+/** On which superblock something lies, and through which mount it was reached. */
+export interface Whereabouts {
+  /** `major:minor` as stat(2) tells it. Some filesystems (Btrfs, overlayfs) tell others than the mount table does. */
+  readonly dev: string;
+  /** As mountinfo numbers it. */
+  readonly mountId: number;
+}
+
+/**
+ * Where a path leads to, a final link followed, on a pool thread. Made for the links of /proc/PID: nothing is asked for, so that even a FUSE
+ * filesystem that lets only its owner in tells its superblock and asks no server (fuse_getattr in fs/fuse/dir.c). NFS may ask its
+ * server whether the file is still there.
+ */
+export async function whereabouts(path: string): Promise<Whereabouts> {
+  const into = Buffer.alloc(256);
+  await statxAsync(AT_FDCWD, path, AT_STATX_DONT_SYNC, 0, into);
+  const dev = `${into.readUInt32LE(136)}:${into.readUInt32LE(140)}`;
+  return { dev, mountId: Number(into.readBigUInt64LE(144)) };
+}
+
 /** What lies at a handle. */
 export interface Facts {
   readonly kind: 'directory' | 'regular' | 'link' | 'other';

@@ -216,7 +216,7 @@ export class FakeMachine implements Machine {
       return child;
     },
   };
-  readonly processes: Machine['processes'] = { holding: () => Promise.resolve([]) };
+  readonly processes: Machine['processes'] = { holding: () => Promise.resolve({ holders: [], complete: true }) };
 
   #answered(job: ProbeJob): ProbeAnswer {
     switch (job.kind) {

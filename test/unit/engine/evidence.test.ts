@@ -199,6 +199,23 @@ describe('a hold', () => {
     expect(isHeld()).toBe(false);
   });
 
+  it.each(['mount', 'loop'] as const)('stays while something holds the mount that is no process: a %s', async (by) => {
+    await begin([held()]);
+    bench.at(VOLUME).holders = [{ pid: 0, command: '/elsewhere', by }];
+    await surveys(complete(), 2 * AGE);
+    expect(isHeld()).toBe(true);
+  });
+
+  it('stays while the search for its holders is cut short', async () => {
+    await begin([held()]);
+    const cutShort = bench.always('holders', () => ({ holders: [], complete: false }));
+    await surveys(complete(), 2 * AGE);
+    expect(isHeld()).toBe(true);
+    cutShort();
+    await surveys(complete(), 0);
+    expect(isHeld()).toBe(false);
+  });
+
   it('stays when a use is seen while its holders are looked for', async () => {
     await begin([held()]);
     bench.once('holders', (proceed) => {
@@ -318,7 +335,10 @@ describe('an orphan that the policy releases', () => {
 
   it('stays while the evidence that there is now is incomplete', async () => {
     await begin([attachedTo(VM)], { orphans: 'release' });
-    const holds = bench.always('holders', () => [{ pid: 7, command: 'qemu', by: 'descriptor' }]);
+    const holds = bench.always('holders', () => ({
+      holders: [{ pid: 7, command: 'qemu', by: 'descriptor' }],
+      complete: true,
+    }));
     await surveys(complete(), AGE + SURVEY);
     holds();
     await surveys(incomplete(), AGE);
