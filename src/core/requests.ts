@@ -135,6 +135,13 @@ export interface ListReply {
   readonly domains: DomainKnowledge;
 }
 
+/** Lifts the hold of a mount that was found without a record. */
+export interface LiftHoldRequest {
+  readonly leaf: Leaf;
+  /** Whoever uses the mount, the operator wants it lifted. */
+  readonly force: boolean;
+}
+
 /** The mount that hung is dead now; it is replaced for its users, or taken away, in the background. */
 export interface AbortReply {
   readonly leaf: Leaf;
@@ -151,7 +158,8 @@ export interface Engine {
   disconnect(request: DisconnectRequest, context: RequestContext): Promise<DisconnectReply>;
   validate(volume: Volume, context: RequestContext): Promise<ValidateReply>;
   list(): ListReply;
-  liftHold(leaf: Leaf, context: RequestContext): Promise<{ readonly lifted: boolean }>;
+  /** `busy` where somebody uses the mount, or may use it, unless it is forced. */
+  liftHold(request: LiftHoldRequest, context: RequestContext): Promise<{ readonly lifted: boolean }>;
   /** Aborts the connection of a mount that hangs now; `conflict` for one that does not. */
   abort(leaf: Leaf, context: RequestContext): Promise<AbortReply>;
   examine(context: RequestContext): Promise<readonly Finding[]>;

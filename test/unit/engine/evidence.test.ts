@@ -1,12 +1,13 @@
 // Evidence from libvirt's domains: what lifts a hold, what makes an orphan, and, more than that, what does neither.
 
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Domain, DomainUuid, Survey } from '../../../src/core/domains.js';
+import type { DomainUuid, Survey } from '../../../src/core/domains.js';
 import { FairleadError } from '../../../src/core/errors.js';
 import type { Consumer } from '../../../src/core/names.js';
 import type { Holder } from '../../../src/core/observation.js';
 import type { Change } from '../../../src/core/records.js';
 import { ALICE, attached, Bench, DISK, held, recorded, VOLUME } from './bench.js';
+import { complete, domain, incomplete } from './surveys.js';
 import { quiet } from './virtual-clock.js';
 
 const AGE = 60_000;
@@ -21,23 +22,6 @@ let bench: Bench;
 beforeEach(() => {
   bench = new Bench();
 });
-
-function domain(uuid: DomainUuid, files: readonly string[], rest: Partial<Domain> = {}): Domain {
-  const disks = files.map((path) => ({
-    target: 'vda',
-    bus: 'virtio',
-    path,
-    format: 'raw',
-    readOnly: false,
-    serial: null,
-    live: true,
-    persistent: true,
-  }));
-  return { uuid, name: uuid, running: true, disks, otherFiles: [], ...rest };
-}
-
-const complete = (...domains: Domain[]): Survey => ({ domains, complete: true });
-const incomplete = (...domains: Domain[]): Survey => ({ domains, complete: false });
 
 /** An agent that begins with these records, and with the volume mounted. */
 async function begin(
