@@ -7,14 +7,16 @@ import { isLeaf, type Leaf } from './volume.js';
 /** Where a path goes up again, nobody can tell what it names on the leaf. */
 export const ANY_FILE = '..';
 
-/** By leaf: the files that the domain names there, below the leaf; empty for the leaf itself, {@link ANY_FILE} where it cannot be told. */
-export function filesOnLeaves({
-  disks,
-  otherFiles,
-}: Pick<Domain, 'disks' | 'otherFiles'>): ReadonlyMap<Leaf, ReadonlySet<string>> {
+/** Everything that the domain has. */
+export function filesOf({ disks, otherFiles }: Pick<Domain, 'disks' | 'otherFiles'>): readonly string[] {
+  return [...disks.flatMap(({ path }) => path ?? []), ...otherFiles];
+}
+
+/** By leaf: the files that these paths name there, below the leaf; empty for the leaf itself, {@link ANY_FILE} where it cannot be told. */
+export function filesOnLeaves(paths: readonly string[]): ReadonlyMap<Leaf, ReadonlySet<string>> {
   const named = new Map<Leaf, Set<string>>();
-  for (const path of [...disks.map((disk) => disk.path), ...otherFiles]) {
-    const parts = (path ?? '').split('/').filter((part) => part !== '' && part !== '.');
+  for (const path of paths) {
+    const parts = path.split('/').filter((part) => part !== '' && part !== '.');
     for (const [index, part] of parts.entries()) {
       if (!isLeaf(part)) continue;
       const files = named.get(part) ?? new Set<string>();

@@ -139,6 +139,10 @@ export const MAX_DOMAIN_XML_BYTES = 4_194_304;
 export const MAX_DOMAIN_XML_DEPTH = 512;
 /** Disks of one domain, and files that a domain may name beside them. */
 export const MAX_DOMAIN_FILES = 4096;
+/** Snapshots of one domain that are read, and as many checkpoints. */
+export const MAX_SNAPSHOTS_READ = 256;
+/** Bytes of one domain in a survey, as JSON; what is beyond that is left out, and the survey incomplete. */
+export const MAX_SHOWN_DOMAIN_BYTES = 524_288;
 /** Processes that look at images, working or hanging; more are refused as `resource-exhausted`. */
 export const MAX_IMAGE_CHILDREN = 32;
 /** Bytes of address space that qemu-img may have. */

@@ -3,7 +3,7 @@
 // for a while; a domain that uses something proves that at once, from however little evidence. Nothing is done here, only concluded.
 
 import type { Clock } from '../core/clock.js';
-import { filesOnLeaves } from '../core/domain-use.js';
+import { filesOf, filesOnLeaves } from '../core/domain-use.js';
 import type { Domain, Survey } from '../core/domains.js';
 import { within } from '../core/deadline.js';
 import { userOf, type Consumer } from '../core/names.js';
@@ -41,8 +41,8 @@ export type EvidenceGap = 'not-yet' | 'in-part' | 'unreadable';
 /** What the domains of one survey use. */
 interface Use {
   readonly byLeaf: ReadonlyMap<Leaf, readonly DomainUse[]>;
-  /** By UUID: the leaves on which the domain names anything. */
-  readonly byDomain: ReadonlyMap<string, ReadonlySet<Leaf>>;
+  /** By UUID: the leaves on which the domain names anything; null where it may name more than is known. */
+  readonly byDomain: ReadonlyMap<string, ReadonlySet<Leaf> | null>;
 }
 
 /** The evidence that this agent has heard. */
@@ -147,12 +147,12 @@ export class Evidence {
 
 function useOf(domains: readonly Domain[]): Use {
   const byLeaf = new Map<Leaf, DomainUse[]>();
-  const byDomain = new Map<string, Set<Leaf>>();
+  const byDomain = new Map<string, Set<Leaf> | null>();
   for (const domain of domains) {
     const { uuid, name, running } = domain;
-    const leaves = byDomain.get(uuid) ?? new Set<Leaf>();
-    byDomain.set(uuid, leaves);
-    for (const [leaf, files] of filesOnLeaves(domain)) {
+    const leaves = new Set<Leaf>();
+    byDomain.set(uuid, domain.unknown === undefined ? leaves : null);
+    for (const [leaf, files] of filesOnLeaves([...filesOf(domain), ...domain.remembered])) {
       const users = byLeaf.get(leaf) ?? [];
       byLeaf.set(leaf, users);
       users.push({ uuid, name, running, files: [...files] });
@@ -164,14 +164,14 @@ function useOf(domains: readonly Domain[]): Use {
 
 /**
  * Null where the attachment is used, or where no domain is to be expected. A domain that names another file on the leaf uses it: an external
- * snapshot, a block pull and a block commit give a guest's disk another name, and nobody tells us.
+ * snapshot, a block pull and a block commit give a guest's disk another name, and nobody tells us. One whose files are not all known may use it.
  */
 function orphanhoodIn({ byDomain }: Use, { consumer, leaf, disk }: AttachmentRecord): Orphanhood | null {
   const uuid = domainOf(consumer);
   if (uuid === null) return null;
   const leaves = byDomain.get(uuid);
   if (leaves === undefined) return 'no-domain';
-  return disk === null || leaves.has(leaf) ? null : 'unused';
+  return disk === null || leaves === null || leaves.has(leaf) ? null : 'unused';
 }
 
 /** The UUID of the domain that is this consumer, or null. */

@@ -198,7 +198,7 @@ export class Domains {
         persistent: true,
       }));
     const otherFiles = sources.filter(({ isDisk }) => !isDisk).map(({ path }) => path);
-    return { uuid, name: uuid.slice(0, 4), running, disks, otherFiles };
+    return { uuid, name: uuid.slice(0, 4), running, disks, otherFiles, remembered: [] };
   }
 
   /** What follows from a survey if it said the truth. */

@@ -2,7 +2,7 @@
 // Fairlead, is not taken away behind their backs.
 
 import { Deadline } from '../../core/deadline.js';
-import { filesOnLeaves } from '../../core/domain-use.js';
+import { filesOf, filesOnLeaves } from '../../core/domain-use.js';
 import { isDomainUuid, type Domain, type DomainDisk, type DomainUuid } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
 import type { DiskName } from '../../core/names.js';
@@ -208,7 +208,7 @@ async function unplug(ports: LibvirtDoorPorts, found: Found, deadline: Deadline)
  */
 async function refuseUsed(
   ports: LibvirtDoorPorts,
-  { uuid, domain, volume, disk, path }: Found,
+  { uuid, domain, volume, disk, path, described }: Found,
   deadline: Deadline,
 ): Promise<void> {
   if (domain === null) return;
@@ -220,16 +220,23 @@ async function refuseUsed(
   if (seen.seen === 'no-domain') return;
   if (usesFile(seen.domain, path)) throw stillUsed(leaf, [disk]);
   if (ours.length > 1) return;
-  const files = filesOnLeaves(seen.domain).get(leaf);
+  const files = filesOnLeaves(filesOf(seen.domain)).get(leaf);
   if (files !== undefined) throw stillUsed(leaf, [...files]);
-  if (seen.domain.isPartly === true) {
-    throw new FairleadError(
-      'unavailable',
-      `Not every file of the domain could be found out, so it may still need the volume. ${ATTACHMENT_KEPT} Look at libvirt's storage pools (virsh pool-list --all), then say the same again.`,
-      { leaf },
-    );
-  }
+  const { unknown } = seen.domain;
+  // A disk that the domain had until now was its own, and what another image of it rests on has not changed.
+  if (unknown === undefined || (unknown === 'backing' && described !== null)) return;
+  throw new FairleadError(
+    'unavailable',
+    `${UNKNOWN[unknown]} So the domain may still need the volume. ${ATTACHMENT_KEPT} Then say the same again. If you know that it does not: fairlead disconnect URL --disk NAME --consumer vm:UUID.`,
+    { leaf },
+  );
 }
+
+const UNKNOWN = {
+  files:
+    "Not every file of the domain could be found out: look at virsh dumpxml and at libvirt's storage pools (virsh pool-list --all).",
+  backing: 'While the domain does not run, libvirt does not tell what its other images rest on: start it.',
+} as const;
 
 function stillUsed(leaf: Leaf, files: readonly string[]): FairleadError {
   return new FairleadError(

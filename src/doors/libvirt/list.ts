@@ -1,10 +1,11 @@
 // The list: which domains have which disks in volumes of ours, and the attachments whose domain or disk is not there. Two truths side by
 // side, libvirt's and the ledger's; nothing is changed.
 
-import { filesOnLeaves } from '../../core/domain-use.js';
+import { filesOf, filesOnLeaves } from '../../core/domain-use.js';
 import type { Domain, DomainDisk } from '../../core/domains.js';
 import type { ListReply, RequestContext } from '../../core/requests.js';
 import type { ListedVmDisk, ListedVmOrphan, VmListReply } from '../../core/vm-requests.js';
+import type { Leaf } from '../../core/volume.js';
 import { attachmentOf, placeOf, uuidOf } from './ours.js';
 import type { LibvirtDoorPorts } from './ports.js';
 import { diskTurn, type Turns } from './turns.js';
@@ -74,11 +75,15 @@ function orphans({ mounts }: ListReply, domains: readonly Domain[]): ListedVmOrp
       if (uuid === null) return [];
       const domain = byUuid.get(uuid);
       // As in the engine's evidence: whatever it names on the leaf may be the disk under another name.
-      if (domain !== undefined && (disk === null || filesOnLeaves(domain).has(leaf))) return [];
+      if (domain !== undefined && (disk === null || mayUse(domain, leaf))) return [];
       const why = domain === undefined ? 'no-domain' : 'unused';
       return [{ attachment: id, consumer, leaf, url, disk, why, confirmed: orphan !== null }];
     }),
   );
+}
+
+function mayUse(domain: Domain, leaf: Leaf): boolean {
+  return domain.unknown !== undefined || filesOnLeaves([...filesOf(domain), ...domain.remembered]).has(leaf);
 }
 
 function inOrder(left: ListedVmDisk, right: ListedVmDisk): number {

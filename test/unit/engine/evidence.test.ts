@@ -98,6 +98,7 @@ describe('a hold', () => {
     await begin([held()]);
     await surveys(complete(domain(UUID, [path])), 2 * AGE);
     await surveys(complete(domain(UUID, ['/elsewhere/overlay'], { otherFiles: [path] })), 2 * AGE);
+    await surveys(complete(domain(UUID, ['/elsewhere/overlay'], { remembered: [path] })), 2 * AGE);
     expect(isHeld()).toBe(true);
   });
 
@@ -253,6 +254,11 @@ describe('an attachment of a virtual machine', () => {
     ['a disk, stopped', domain(UUID, [DISK_PATH], { running: false })],
     ['its disk under the name that a snapshot gave it', domain(UUID, [`${DISK_PATH}.snap`], { running: false })],
     ['something else on the volume', domain(UUID, ['/elsewhere/disk'], { otherFiles: [`/mnt/${VOLUME.leaf}/nvram`] })],
+    ['only in a snapshot', domain(UUID, ['/elsewhere/disk'], { remembered: [DISK_PATH] })],
+    [
+      'perhaps, below an image that libvirt tells nothing of',
+      domain(UUID, ['/elsewhere/disk'], { unknown: 'backing' }),
+    ],
     ['what its disk rests on', domain(UUID, ['/elsewhere/overlay'], { otherFiles: [DISK_PATH] })],
     ['a disk by another way', domain(UUID, [`/link/${VOLUME.leaf}//./${DISK}`])],
     ['a path that cannot be told', domain(UUID, [`/mnt/${VOLUME.leaf}/x/../${DISK}`])],

@@ -14,7 +14,7 @@ export function domain(uuid: DomainUuid, files: readonly string[], rest: Partial
     live: true,
     persistent: true,
   }));
-  return { uuid, name: uuid, running: true, disks, otherFiles: [], ...rest };
+  return { uuid, name: uuid, running: true, disks, otherFiles: [], remembered: [], ...rest };
 }
 
 /** A survey that read every domain. */

@@ -289,7 +289,7 @@ describe('grow', () => {
     peer.libvirt.define(OTHER, true);
     const { uuid, name } = peer.libvirt.domains.get(OTHER) ?? { uuid: OTHER, name: '' };
     const here = JSON.parse(JSON.stringify(has).replaceAll('PATH', peer.path)) as typeof has;
-    peer.libvirt.domains.set(OTHER, { uuid, name, running: true, ...here });
+    peer.libvirt.domains.set(OTHER, { uuid, name, running: true, remembered: [], ...here });
     expect(await grow(2 * MIB)).toBe('busy disk');
     expect(peer.images.done).toEqual([]);
   });

@@ -176,10 +176,17 @@ describe('an attachment is kept when its domain', () => {
     refused(await detach(FILE), 'busy');
     expect([attachments(), disks()]).toEqual([1, 0]);
   });
-  test('is known in part only', async () => {
-    bench.domains = bench.domains.map((one) => ({ ...one, isPartly: true }));
-    refused(await detach(FILE), 'unavailable');
+  test.each(['files', 'backing'] as const)('is known in part only (%s), and has not the disk', async (unknown) => {
+    bench.domains = bench.domains.map((one) => ({ ...one, disks: [], unknown }));
+    expect(refused(await detach(FILE), 'unavailable')).toContain('fairlead disconnect URL');
     expect(attachments()).toBe(1);
+  });
+  test('is known in part only, unless the disk was its own until now', async () => {
+    bench.domains = bench.domains.map((one) => ({ ...one, unknown: 'files' }));
+    refused(await detach(FILE), 'unavailable');
+    bench.domains = bench.domains.map((one) => ({ ...one, disks: [], unknown: 'backing' }));
+    bench.has({});
+    expect((await detach(FILE)).value).toMatchObject({ outcome: 'released', changed: true });
   });
   test('cannot be looked at afterwards', async () => {
     const away = Array.from({ length: 200 }, () => fails('unavailable'));

@@ -60,7 +60,7 @@ describe('the list', () => {
   const list = (): Promise<Watched<VmListReply>> => bench.ask((context) => bench.door.list(context));
 
   test('shows disks in our volumes, and whose they are', async () => {
-    bench.domains.push({ uuid: OTHER_UUID, name: 'db', running: false, disks: [], otherFiles: [] });
+    bench.domains.push({ uuid: OTHER_UUID, name: 'db', running: false, disks: [], otherFiles: [], remembered: [] });
     bench.has({ target: 'vdc', path: pathOf('second') });
     bench.has({});
     bench.has({ target: 'vda', path: '/var/lib/libvirt/images/root.img' });
