@@ -35,9 +35,9 @@ const volume = struct({ pool: string, name: string, key: string });
 /** remote_auth_type. */
 export const AUTH = { none: 0, sasl: 1, polkit: 2 } as const;
 /** virConnectListAllDomainsFlags: VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT. */
-export const LIST_HAS_SNAPSHOT = 256;
+export const LIST_HAS_SNAPSHOT = 4096;
 /** virConnectListAllDomainsFlags: VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT. */
-export const LIST_HAS_CHECKPOINT = 1024;
+export const LIST_HAS_CHECKPOINT = 16_384;
 /** virDomainXMLFlags: VIR_DOMAIN_XML_INACTIVE. */
 export const XML_INACTIVE = 2;
 /** virDomainModificationImpact: VIR_DOMAIN_AFFECT_LIVE. */

@@ -147,8 +147,8 @@ async function knowing(
 
 /** Whether a list with these flags has the domain. */
 function isListed({ snapshots = {}, checkpoints = {} }: Known, flags: number): boolean {
-  if (flags === 256) return Object.keys(snapshots).length > 0;
-  if (flags === 1024) return Object.keys(checkpoints).length > 0;
+  if (flags === 4096) return Object.keys(snapshots).length > 0;
+  if (flags === 16_384) return Object.keys(checkpoints).length > 0;
   return flags === 0;
 }
 
