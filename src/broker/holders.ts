@@ -1,4 +1,5 @@
-// Who uses a volume, wherever: asked by its superblocks. The answer explains why a mount stays; it never permits to end anything.
+// Who uses a volume, wherever: asked by its superblocks. The answer explains why a mount stays; it never permits to
+// end anything.
 
 import { FairleadError } from '../core/errors.js';
 import { MAX_HOLDERS } from '../core/limits.js';
@@ -9,8 +10,8 @@ import type { Context } from './context.js';
 import type { Place } from './place.js';
 
 /**
- * The users of these mounts of the volume, our own probes left out. Rejects with `resource-exhausted` when too many are looked for at the same
- * time.
+ * The users of these mounts of the volume, our own probes left out. Rejects with `resource-exhausted` when too many
+ * are looked for at the same time.
  */
 export async function holdersOf(
   { machine, prober }: Context,
@@ -34,7 +35,10 @@ export async function holdersInDoubt(...question: Parameters<typeof holdersOf>):
   }
 }
 
-/** A mount that a helper made has superblocks of its own; a directory that was bound shares one with others. Null: nothing is mounted. */
+/**
+ * A mount that a helper made has superblocks of its own; a directory that was bound shares one with others. Null:
+ * nothing is mounted.
+ */
 function soughtAt(
   { mountpoint, identifiedBy }: Place,
   mounts: readonly Pick<MountEntry, 'dev' | 'root'>[],

@@ -86,7 +86,7 @@ export function showMounts(reply: unknown): string {
   return lines.join('\n');
 }
 
-const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain does not have it' } as const;
+const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain names no file of the volume' } as const;
 const NO_EVIDENCE = {
   off: '',
   complete: '',

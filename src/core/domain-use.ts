@@ -1,5 +1,6 @@
-// What a domain names on volumes: files below directories that have a leaf's name. Pure. A leaf counts wherever its name is a component of
-// a path: the mount base may be spelled in another way, through a link or a bind, and a leaf's name is nobody else's.
+// What a domain names on volumes: files below directories that have a leaf's name. Pure. A leaf counts wherever its
+// name is a component of a path: the mount base may be spelled in another way, through a link or a bind, and a leaf's
+// name is nobody else's.
 
 import type { Domain } from './domains.js';
 import { isLeaf, type Leaf } from './volume.js';
@@ -12,7 +13,10 @@ export function filesOf({ disks, otherFiles }: Pick<Domain, 'disks' | 'otherFile
   return [...disks.flatMap(({ path }) => path ?? []), ...otherFiles];
 }
 
-/** By leaf: the files that these paths name there, below the leaf; empty for the leaf itself, {@link ANY_FILE} where it cannot be told. */
+/**
+ * By leaf: the files that these paths name there, below the leaf; empty for the leaf itself, {@link ANY_FILE} where
+ * it cannot be told.
+ */
 export function filesOnLeaves(paths: readonly string[]): ReadonlyMap<Leaf, ReadonlySet<string>> {
   const named = new Map<Leaf, Set<string>>();
   for (const path of paths) {

@@ -37,15 +37,15 @@ export interface Domain {
   readonly running: boolean;
   readonly disks: readonly DomainDisk[];
   /**
-   * Other files that it has: what disks rest on, mirrors, firmware, shared directories, scratch files of a backup and the like, as libvirt
-   * tells them. They keep a mount as much as a disk does.
+   * Other files that it has: what disks rest on, mirrors, firmware, shared directories, scratch files of a backup and
+   * the like, as libvirt tells them. They keep a mount as much as a disk does.
    */
   readonly otherFiles: readonly string[];
   /** Files that it does not have now, but that its snapshots and checkpoints name. */
   readonly remembered: readonly string[];
   /**
-   * Why nothing may be concluded from a file's absence. `files`: some could not be found out, or there were too many. `backing`: libvirt does not
-   * tell what some image rests on, as with most domains that do not run.
+   * Why nothing may be concluded from a file's absence. `files`: some could not be found out, or there were too many.
+   * `backing`: libvirt does not tell what some image rests on, as with most domains that do not run.
    */
   readonly unknown?: 'files' | 'backing';
 }
@@ -53,7 +53,9 @@ export interface Domain {
 /** All domains of the host, running and stopped. */
 export interface Survey {
   readonly domains: readonly Domain[];
-  /** False when any domain could not be read, or not all of its files: then nothing may be concluded from an absence. */
+  /**
+   * False when any domain could not be read, or not all of its files: then nothing may be concluded from an absence.
+   */
   readonly complete: boolean;
 }
 

@@ -110,7 +110,9 @@ export const EMPTY_POLL_FIRST_MS = 1;
 export const EMPTY_POLL_LAST_MS = 50;
 /** Milliseconds to look for who keeps a mount busy; what was found by then is reported as incomplete. */
 export const HOLDERS_BUDGET_MS = 3000;
-/** Searches for holders at the same time, each a process; further ones wait, then are refused as `resource-exhausted`. */
+/**
+ * Searches for holders at the same time, each a process; further ones wait, then are refused as `resource-exhausted`.
+ */
 export const MAX_HOLDER_SEARCHES = 4;
 /** Milliseconds for which such a search waits for one look that another filesystem's server may hold up. */
 export const HOLDER_LOOK_MS = 250;

@@ -61,8 +61,9 @@ export interface Holder {
   /** `/proc/PID/comm`; for `mount` where it is, for `loop` the device. Control characters are escaped. */
   readonly command: string;
   /**
-   * How it holds the mount. `namespace`: another mount namespace has a copy of the mount, and no process there was seen to use it. `mount`: a
-   * copy of the mount elsewhere, or a mount on a directory inside it. `loop`: a loop device whose file lies on it.
+   * How it holds the mount. `namespace`: another mount namespace has a copy of the mount, and no process there was
+   * seen to use it. `mount`: a copy of the mount elsewhere, or a mount on a directory inside it. `loop`: a loop
+   * device whose file lies on it.
    */
   readonly by: (typeof HOLDS_BY)[number];
 }
@@ -90,7 +91,10 @@ export function describeHolder({ pid, command, by }: Holder): string {
 /** Who holds a mount, and whether that is all. */
 export interface Holding {
   readonly holders: readonly Holder[];
-  /** False when the search was cut short, or something could not be looked at: then nothing may be concluded from an absence. */
+  /**
+   * False when the search was cut short, or something could not be looked at: then nothing may be concluded from an
+   * absence.
+   */
   readonly complete: boolean;
 }
 

@@ -86,8 +86,9 @@ export interface ValidateReply {
 export type MountState = 'mounting' | 'mounted' | 'releasing' | 'stuck' | 'foreign' | 'vanished';
 
 /**
- * Why an attachment of a virtual machine counts as an orphan. `no-domain`: there is no such domain. `unused`: the domain does not have the
- * disk. Said only after complete evidence has been the same for `libvirt.evidence_age`.
+ * Why an attachment of a virtual machine counts as an orphan. `no-domain`: there is no such domain. `unused`: the
+ * domain names no file at all on the leaf, and everything that it names is known. Said only after complete evidence
+ * has been the same for `libvirt.evidence_age`.
  */
 export type Orphanhood = 'no-domain' | 'unused';
 

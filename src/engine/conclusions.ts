@@ -90,8 +90,8 @@ export class Conclusions {
   }
 
   /**
-   * Whether somebody holds what would be let go, or nobody can tell, as after a search that was cut short. Copies in other mount
-   * namespaces that nobody uses do not count: every service with a sandbox has one of each mount.
+   * Whether somebody holds what would be let go, or nobody can tell, as after a search that was cut short. Copies in
+   * other mount namespaces that nobody uses do not count: every service with a sandbox has one of each mount.
    */
   async #isHeld({ kind, volume }: Conclusion): Promise<boolean> {
     const { state, ports } = this.#context;

@@ -82,7 +82,10 @@ async function isMounted(context: Context, volume: Volume, deadline: Deadline): 
   return observation.mounts.some((mount) => mount.recognised);
 }
 
-/** Lifts an inherited hold; the mount then goes away unless somebody is attached. Refuses while it is used, or may be, unless forced. */
+/**
+ * Lifts an inherited hold; the mount then goes away unless somebody is attached. Refuses while it is used, or may be,
+ * unless forced.
+ */
 export async function liftHold(
   context: Context,
   caretaker: Caretaker,

@@ -33,8 +33,9 @@ export interface DomainUse extends Pick<Domain, 'uuid' | 'name' | 'running'> {
 }
 
 /**
- * Why nothing can be said of domains that are not known to use something. `not-yet`: they have not been read since this agent began.
- * `in-part`: the last survey was incomplete. `unreadable`: there should be a libvirt, and it could not be read.
+ * Why nothing can be said of domains that are not known to use something. `not-yet`: they have not been read since
+ * this agent began. `in-part`: the last survey was incomplete. `unreadable`: there should be a libvirt, and it could
+ * not be read.
  */
 export type EvidenceGap = 'not-yet' | 'in-part' | 'unreadable';
 
@@ -163,8 +164,9 @@ function useOf(domains: readonly Domain[]): Use {
 }
 
 /**
- * Null where the attachment is used, or where no domain is to be expected. A domain that names another file on the leaf uses it: an external
- * snapshot, a block pull and a block commit give a guest's disk another name, and nobody tells us. One whose files are not all known may use it.
+ * Null where the attachment is used, or where no domain is to be expected. A domain that names another file on the
+ * leaf uses it: an external snapshot, a block pull and a block commit give a guest's disk another name, and nobody
+ * tells us. One whose files are not all known may use it.
  */
 function orphanhoodIn({ byDomain }: Use, { consumer, leaf, disk }: AttachmentRecord): Orphanhood | null {
   const uuid = domainOf(consumer);

@@ -142,7 +142,7 @@ function holdAdvice(leaf: Leaf, use: HoldUse): string {
 
 const ORPHANS = {
   'no-domain': 'It is attached to a virtual machine that libvirt does not know any more.',
-  unused: 'It is attached to a virtual machine that does not have the disk any more.',
+  unused: 'It is attached to a virtual machine that names no file of the volume any more.',
 } as const;
 
 function disconnectCommand({ url }: ListedMount, { disk, consumer }: ListedMount['attachments'][number]): string {

@@ -1,5 +1,5 @@
-// Who uses a mount that only a hold keeps: what is asked before an operator lifts it, and what doctor says of it. The domains as they were last
-// read, and whoever has something open there now.
+// Who uses a mount that only a hold keeps: what is asked before an operator lifts it, and what doctor says of it. The
+// domains as they were last read, and whoever has something open there now.
 
 import { FairleadError } from '../core/errors.js';
 import { userOf } from '../core/names.js';
@@ -20,8 +20,8 @@ export interface HoldUse {
 }
 
 /**
- * Looks for the users of a mount. Whoever is attached is not among them: attachments keep the mount themselves, and then no process loses
- * anything with the hold. Rejects when nobody can look.
+ * Looks for the users of a mount. Whoever is attached is not among them: attachments keep the mount themselves, and
+ * then no process loses anything with the hold. Rejects when nobody can look.
  */
 export async function useOf(context: Context, volume: Volume, budgetMs: number): Promise<HoldUse> {
   const { state, ports } = context;

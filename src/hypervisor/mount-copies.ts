@@ -1,5 +1,6 @@
-// Other ways to the same files: a mount at a leaf may be bound elsewhere, and a domain may name its disk through that. By the mount table
-// alone; a symbolic link cannot be told from it, unless the link's own path has the leaf's name in it.
+// Other ways to the same files: a mount at a leaf may be bound elsewhere, and a domain may name its disk through
+// that. By the mount table alone; a symbolic link cannot be told from it, unless the link's own path has the leaf's
+// name in it.
 
 import type { MountEntry } from '../core/mountinfo.js';
 import { isBelow } from '../core/paths.js';

@@ -1,5 +1,6 @@
-// Looking at other processes, which may end meanwhile, may not be ours to look at, or may hang on a server. Every look ends with what was
-// read or with nothing, and it is remembered whether nothing has to mean that there was nothing.
+// Looking at other processes, which may end meanwhile, may not be ours to look at, or may hang on a server. Every
+// look ends with what was read or with nothing, and it is remembered whether nothing has to mean that there was
+// nothing.
 
 import { HOLDER_LOOK_MS, MAX_HUNG_LOOKS } from '../core/limits.js';
 import { errnoOf } from './libc/errors.js';

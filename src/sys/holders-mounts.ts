@@ -1,5 +1,5 @@
-// Which mounts count when users are looked for, in our namespace and in others, and what keeps them that is no process: mounts and loop
-// devices. By the text of mount tables and of /sys alone.
+// Which mounts count when users are looked for, in our namespace and in others, and what keeps them that is no
+// process: mounts and loop devices. By the text of mount tables and of /sys alone.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { type MountEntry, parseMountTable } from '../core/mountinfo.js';
@@ -43,14 +43,17 @@ export class SoughtMounts {
   }
 
   /**
-   * Whether something that lies there counts. Where the mount is in no table (lazily detached, or hidden from a process in a chroot), the
-   * superblock tells; not of a bound directory, whose superblock is others' too.
+   * Whether something that lies there counts. Where the mount is in no table (lazily detached, or hidden from a
+   * process in a chroot), the superblock tells; not of a bound directory, whose superblock is others' too.
    */
   isThere({ mountId, dev }: Whereabouts): boolean {
     return this.has(mountId) ?? (this.#sought.kind === 'superblock' && this.#devices.has(dev));
   }
 
-  /** Regions of a process's memory (proc_pid_maps(5)) that are files on one of the superblocks: their address ranges, one for each file. */
+  /**
+   * Regions of a process's memory (proc_pid_maps(5)) that are files on one of the superblocks: their address ranges,
+   * one for each file.
+   */
   mapped(maps: string): readonly string[] {
     const devices = [...this.#devices].map((dev) => ` ${dev.split(':').map(hex).join(':')} `);
     const ranges = new Map<string, string>();

@@ -1,6 +1,6 @@
-// The search for who keeps a mount busy. It reads /proc and /sys only, and never opens or walks a mounted path: files of other processes are
-// known by the mount IDs that /proc/PID/fdinfo tells, and where such an ID is in no table, by their superblock. The cheap looks come
-// first; those that may hang are made on other threads.
+// The search for who keeps a mount busy. It reads /proc and /sys only, and never opens or walks a mounted path: files
+// of other processes are known by the mount IDs that /proc/PID/fdinfo tells, and where such an ID is in no table, by
+// their superblock. The cheap looks come first; those that may hang are made on other threads.
 
 import { promises, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { MAX_HOLDERS } from '../core/limits.js';
@@ -118,7 +118,9 @@ export class HolderSearch {
     return null;
   }
 
-  /** The threads that have something of their own. The first may have ended before the others, and then has nothing. */
+  /**
+   * The threads that have something of their own. The first may have ended before the others, and then has nothing.
+   */
   #threadsOf(pid: number): readonly Thread[] {
     const names = this.#looks.take(() => readdirSync(`/proc/${pid}/task`)) ?? [];
     return names.flatMap((name): Thread[] => {

@@ -171,11 +171,14 @@ export interface ProbeChildren {
 
 /** Whose users are looked for. */
 export type Sought =
-  /** Filesystems that are the volume and nothing else: whoever has anything on one of these superblocks uses it, wherever that is mounted. */
+  /**
+   * Filesystems that are the volume and nothing else: whoever has anything on one of these superblocks uses it,
+   * wherever that is mounted.
+   */
   | { readonly kind: 'superblock'; readonly mountPoint: string; readonly devices: readonly string[] }
   /**
-   * A directory that was bound. Others use the rest of its superblock, so only mounts count whose root is the bound directory or lies below it;
-   * not the filesystem's own mount at `source`, if the directory is the root of one.
+   * A directory that was bound. Others use the rest of its superblock, so only mounts count whose root is the bound
+   * directory or lies below it; not the filesystem's own mount at `source`, if the directory is the root of one.
    */
   | {
       readonly kind: 'bind';
@@ -189,10 +192,11 @@ export type Sought =
 /** Who uses a mount. */
 export interface Processes {
   /**
-   * Processes of all mount namespaces with a descriptor, directory, root or mapping there, namespaces other than ours that have a copy
-   * of it, mounts elsewhere and inside, loop devices. Takes {@link HOLDERS_BUDGET_MS} at most; questions of the same kind share one search. Not found: what
-   * no process shows (descriptors in flight, files of an io_uring, namespaces and detached trees without a process), so an empty answer
-   * explains and never proves. Rejects with `resource-exhausted` when no search could begin within `budgetMs`.
+   * Processes of all mount namespaces with a descriptor, directory, root or mapping there, namespaces other than ours
+   * that have a copy of it, mounts elsewhere and inside, loop devices. Takes {@link HOLDERS_BUDGET_MS} at most;
+   * questions of the same kind share one search. Not found: what no process shows (descriptors in flight, files of an
+   * io_uring, namespaces and detached trees without a process), so an empty answer explains and never proves. Rejects
+   * with `resource-exhausted` when no search could begin within `budgetMs`.
    */
   holding(sought: Sought, excludePids: readonly number[], budgetMs: number): Promise<Holding>;
 }

@@ -34,8 +34,8 @@ export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
 };
 
 /**
- * Who keeps the mounted volume busy, our own probes left out. A mount of ours that somebody else's covers has users, too. Where nothing of ours is
- * mounted nobody has anything to lose.
+ * Who keeps the mounted volume busy, our own probes left out. A mount of ours that somebody else's covers has users,
+ * too. Where nothing of ours is mounted nobody has anything to lose.
  */
 export const holders: Handler<'holders'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);

@@ -203,8 +203,9 @@ async function unplug(ports: LibvirtDoorPorts, found: Found, deadline: Deadline)
 }
 
 /**
- * An attachment does not end while the domain needs the volume under another name: an external snapshot or a block pull renames a disk, and an
- * overlay elsewhere rests on it. Another attachment of the domain keeps the mount as well as this one.
+ * An attachment does not end while the domain needs the volume under another name: an external snapshot or a block
+ * pull renames a disk, and an overlay elsewhere rests on it. Another attachment of the domain keeps the mount as well
+ * as this one.
  */
 async function refuseUsed(
   ports: LibvirtDoorPorts,

@@ -18,8 +18,8 @@ export interface Description extends NamedFiles {
   readonly running: boolean;
   readonly disks: readonly DescribedDisk[];
   /**
-   * Sources of disks of which it is not told what they rest on: an image of a format that may rest on others, without the end of its chain. So
-   * are all of a domain that does not run, unless somebody wrote the chain down.
+   * Sources of disks of which it is not told what they rest on: an image of a format that may rest on others, without
+   * the end of its chain. So are all of a domain that does not run, unless somebody wrote the chain down.
    */
   readonly untold: readonly string[];
 }

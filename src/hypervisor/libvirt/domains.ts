@@ -182,8 +182,9 @@ class Domains implements Libvirt {
   }
 
   /**
-   * The domain as it is and as it will be at its next start. A running one has two descriptions, unless it is transient; a
-   * stopped one that was put to sleep (virsh managedsave) wakes up with the devices that it had then. `kinds`: what it may have of the past.
+   * The domain as it is and as it will be at its next start. A running one has two descriptions, unless it is
+   * transient; a stopped one that was put to sleep (virsh managedsave) wakes up with the devices that it had then.
+   * `kinds`: what it may have of the past.
    */
   async #read(domain: WireDomain, until: number, kinds: readonly Past[]): Promise<Domain> {
     const now = readDescription((await this.#reads.call('domainGetXmlDesc', { domain, flags: 0 }, until)).xml);
@@ -257,7 +258,10 @@ class Domains implements Libvirt {
     return complete;
   }
 
-  /** The domains that have snapshots, or checkpoints; null where libvirt cannot tell at once, so that each has to be asked. */
+  /**
+   * The domains that have snapshots, or checkpoints; null where libvirt cannot tell at once, so that each has to be
+   * asked.
+   */
   async #having({ filter }: Past, until: number): Promise<ReadonlySet<string> | null> {
     try {
       const { domains, count } = await this.#reads.call(
@@ -295,8 +299,8 @@ class Domains implements Libvirt {
   }
 
   /**
-   * All files, each once, those in volumes of libvirt's own pools too. A pool or volume that libvirt does not find leaves the answer
-   * incomplete.
+   * All files, each once, those in volumes of libvirt's own pools too. A pool or volume that libvirt does not find
+   * leaves the answer incomplete.
    */
   async #resolved(
     named: readonly NamedFiles[],
@@ -338,7 +342,10 @@ const PAST = [
 
 type Past = (typeof PAST)[number];
 
-/** Whether some image may rest on files of which nobody told: what a running domain has is told, and is the same at its next start. */
+/**
+ * Whether some image may rest on files of which nobody told: what a running domain has is told, and is the same at
+ * its next start.
+ */
 function isUntold(live: readonly Description[], next: readonly Description[]): boolean {
   const told = new Set(
     live.flatMap(({ disks, untold }) =>

@@ -1,5 +1,5 @@
-// Files that a text of libvirt's names, wherever it names them. Pure. Each absolute path counts, since a path too many keeps a mount and a
-// path too few loses one. What is not well-formed XML of bounded size is refused as a whole.
+// Files that a text of libvirt's names, wherever it names them. Pure. Each absolute path counts, since a path too
+// many keeps a mount and a path too few loses one. What is not well-formed XML of bounded size is refused as a whole.
 
 import { SaxesParser, type SaxesTagPlain } from 'saxes';
 import { FairleadError } from '../../core/errors.js';
@@ -105,7 +105,10 @@ export class FileCollector {
   }
 }
 
-/** All files that a description of a snapshot, a checkpoint or a backup names; the domain that it was taken of stands in it as a whole. */
+/**
+ * All files that a description of a snapshot, a checkpoint or a backup names; the domain that it was taken of stands
+ * in it as a whole.
+ */
 export function readNamedFiles(xml: string, root: 'domainsnapshot' | 'domaincheckpoint' | 'domainbackup'): NamedFiles {
   const collector = new FileCollector();
   let text = '';

@@ -155,9 +155,9 @@ export interface Whereabouts {
 }
 
 /**
- * Where a path leads to, a final link followed, on a pool thread. Made for the links of /proc/PID: nothing is asked for, so that even a FUSE
- * filesystem that lets only its owner in tells its superblock and asks no server (fuse_getattr in fs/fuse/dir.c). NFS may ask its
- * server whether the file is still there.
+ * Where a path leads to, a final link followed, on a pool thread. Made for the links of /proc/PID: nothing is asked
+ * for, so that even a FUSE filesystem that lets only its owner in tells its superblock and asks no server
+ * (fuse_getattr in fs/fuse/dir.c). NFS may ask its server whether the file is still there.
  */
 export async function whereabouts(path: string): Promise<Whereabouts> {
   const into = Buffer.alloc(256);

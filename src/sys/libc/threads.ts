@@ -10,8 +10,8 @@ const KINDS = { descriptors: 2, directories: 3 } as const;
 const kcmp = systemCall('kcmp', KCMP, [INT, INT, INT, SIZE, SIZE]);
 
 /**
- * Whether two threads have one table of descriptors, or one working and root directory (kcmp(2), KCMP_FILES and KCMP_FS). False as well where
- * that cannot be told: the kernel may have been built without it, and threads end.
+ * Whether two threads have one table of descriptors, or one working and root directory (kcmp(2), KCMP_FILES and
+ * KCMP_FS). False as well where that cannot be told: the kernel may have been built without it, and threads end.
  */
 export function share(what: keyof typeof KINDS, one: number, other: number): boolean {
   try {

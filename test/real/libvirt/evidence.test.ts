@@ -1,5 +1,6 @@
-// Evidence from a real libvirt: domains whose disks other tools have renamed or moved keep their volumes, and whoever lifts a hold is told who
-// uses the mount. Domains sit in their BIOS; a stopped one has nothing open, so that only its description tells of it.
+// Evidence from a real libvirt: domains whose disks other tools have renamed or moved keep their volumes, and whoever
+// lifts a hold is told who uses the mount. Domains sit in their BIOS; a stopped one has nothing open, so that only
+// its description tells of it.
 
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -274,7 +274,7 @@ describe('disks of virtual machines, for people', () => {
     expect(out).toContain(
       `: there is no such domain. If nobody needs it, end it:\n    fairlead disconnect ${URL_} --disk e `,
     );
-    expect(out).toMatch(/new: the domain does not have the disk at this moment\.\n(?! )/);
+    expect(out).toMatch(/new: the domain names no file of the volume at this moment\.\n(?! )/);
     expect(out).toContain('Some domains could not be read');
     answer.body = { disks: [], orphans: [], complete: true };
     expect((await fairlead(['vm', 'ls'])).out).toBe('No domain has a disk of a volume.\n');
