@@ -10,6 +10,12 @@ import type { Looks } from './holders-looks.js';
 import type { Whereabouts } from './libc/files.js';
 import type { Sought } from './ports.js';
 
+/**
+ * Filesystems with a d_weak_revalidate in Linux. overlayfs has that of what it lies on, which is hardly ever remote, and
+ * it is the root of every container: it is left out, and a search that it holds up is incomplete.
+ */
+const ASKING = /^(?:nfs4?|9p|vboxsf)$/;
+
 /** The mounts whose users are looked for. */
 export class SoughtMounts {
   readonly #sought: Sought;
@@ -18,6 +24,9 @@ export class SoughtMounts {
   readonly #table = parseMountTable(readFileSync('/proc/self/mountinfo', 'latin1'));
   /** By mount ID, which is unique in all namespaces: whether the mount counts. */
   readonly #counts = new Map<number, boolean>();
+
+  /** Where filesystems are mounted that may ask a server about a file that is only named. */
+  readonly #asking = new Set<string>();
 
   constructor(sought: Sought, looks: Looks) {
     this.#sought = sought;
@@ -33,8 +42,14 @@ export class SoughtMounts {
       const counts = this.#isSought(entry);
       any ||= counts;
       this.#counts.set(entry.mountId, counts);
+      if (ASKING.test(entry.fsType)) this.#asking.add(entry.mountPoint);
     }
     return any;
+  }
+
+  /** Whether looking at the file with this path may hang, as far as its text tells. */
+  mayAsk(path: string): boolean {
+    return [...this.#asking].some((mountPoint) => path === mountPoint || isBelow(path, mountPoint));
   }
 
   /** Whether the mount with this ID counts; undefined: it is in no table that was seen. */

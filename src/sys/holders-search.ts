@@ -1,6 +1,6 @@
-// The search for who keeps a mount busy. It reads /proc and /sys only, and never opens or walks a mounted path: files
-// of other processes are known by the mount IDs that /proc/PID/fdinfo tells, and where such an ID is in no table, by
-// their superblock. The cheap looks come first; those that may hang are made on other threads.
+// The search for who keeps a mount busy. It reads /proc and /sys only, and never opens or walks a mounted path: where
+// files of other processes lie is asked of their links in /proc, which asks no server of the volume. What may hang is
+// told beforehand, as far as that can be, and then done on other threads.
 
 import { promises, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { MAX_HOLDERS } from '../core/limits.js';
@@ -9,7 +9,7 @@ import type { Holder } from '../core/observation.js';
 import { escapeForLog } from '../core/text.js';
 import { ENDED, Looks } from './holders-looks.js';
 import { SoughtMounts } from './holders-mounts.js';
-import { whereabouts } from './libc/files.js';
+import { whereabouts, whereaboutsThroughServer } from './libc/files.js';
 import { share } from './libc/threads.js';
 import type { Sought } from './ports.js';
 
@@ -153,24 +153,32 @@ export class HolderSearch {
 
   async #hasDescriptor(path: string): Promise<boolean> {
     for (const fd of this.#looks.take(() => readdirSync(`${path}/fd`)) ?? []) {
-      // Sockets, pipes and their like have no path, and there may be very many of them.
-      if (this.#looks.take(() => readlinkSync(`${path}/fd/${fd}`))?.startsWith('/') !== true) continue;
-      const info = this.#looks.take(() => readFileSync(`${path}/fdinfo/${fd}`, 'latin1'));
-      if (info === undefined) continue;
-      const known = this.#mounts.has(Number(/^mnt_id:\s*(\d+)$/m.exec(info)?.[1] ?? -1));
-      if (known ?? (await this.#leadsThere(`${path}/fd/${fd}`))) return true;
+      if (await this.#leadsThere(`${path}/fd/${fd}`, `${path}/fdinfo/${fd}`)) return true;
     }
     return false;
   }
 
-  /** Whether a link of /proc leads to something that counts. */
-  async #leadsThere(link: string): Promise<boolean> {
-    const where = await this.#looks.takeInTime(() => whereabouts(link));
+  /** Whether a link of /proc leads to something that counts; `info`: where its mount is told, too, and nobody asked. */
+  async #leadsThere(link: string, info: string | null = null): Promise<boolean> {
+    const path = this.#looks.take(() => readlinkSync(link));
+    // Sockets, pipes and their like have no path, and there may be very many of them.
+    if (path?.startsWith('/') !== true) return false;
+    if (!this.#mounts.mayAsk(path)) {
+      const where = this.#looks.take(() => whereabouts(link));
+      return where !== undefined && this.#mounts.isThere(where);
+    }
+    const told = info === null ? undefined : this.#looks.take(() => readFileSync(info, 'latin1'));
+    const known = this.#mounts.has(Number(/^mnt_id:\s*(\d+)$/m.exec(told ?? '')?.[1] ?? -1));
+    if (known !== undefined) return known;
+    const where = await this.#looks.takeInTime(() => whereaboutsThroughServer(link));
     return where !== undefined && this.#mounts.isThere(where);
   }
 
   async #hasMapping(pid: number): Promise<boolean> {
-    const maps = await this.#looks.takeInTime(() => promises.readFile(`/proc/${pid}/maps`, 'latin1'));
+    const file = `/proc/${pid}/maps`;
+    const maps = this.#isStuck(pid)
+      ? await this.#looks.takeInTime(() => promises.readFile(file, 'latin1'))
+      : this.#looks.take(() => readFileSync(file, 'latin1'));
     const ranges = maps === undefined ? [] : this.#mounts.mapped(maps);
     if (this.#kind === 'superblock') return ranges.length > 0;
     for (const range of ranges) {
@@ -179,5 +187,14 @@ export class HolderSearch {
       if (await this.#leadsThere(link)) return true;
     }
     return false;
+  }
+
+  /** Whether a thread of the process waits without end, perhaps with the map of its memory locked (proc_pid_stat(5)). */
+  #isStuck(pid: number): boolean {
+    const tasks = this.#looks.take(() => readdirSync(`/proc/${pid}/task`)) ?? [];
+    return tasks.some((tid) => {
+      const stat = this.#looks.take(() => readFileSync(`/proc/${pid}/task/${tid}/stat`, 'latin1'));
+      return stat !== undefined && /\) D [^)]*$/.test(stat);
+    });
   }
 }

@@ -185,12 +185,19 @@ describe('for people', () => {
       mounted: true,
       leaf: LEAF,
       usedBy: ['cli:b'],
-      holders: [{ pid: 7, command: 'dd', by: 'descriptor' }],
+      holders: [
+        { pid: 7, command: 'dd', by: 'descriptor' },
+        { pid: 0, command: '/copy', by: 'mount' },
+        { pid: 0, command: '/dev/loop3', by: 'loop' },
+        { pid: 8, command: 'sh', by: 'namespace' },
+      ],
     };
     const { status, out } = await fairlead(['disconnect', URL_, '--consumer', 'cli:a']);
     expect(status).toBe(0);
     expect(out).toContain(outcome);
-    expect(out).toContain('dd (pid 7, descriptor)');
+    expect(out).toContain(
+      'dd (pid 7, descriptor), a mount at /copy, the loop device /dev/loop3, the mount namespace of sh (pid 8)',
+    );
   });
   test('help tells each command', async () => {
     const { status, out } = await fairlead(['--help']);
