@@ -192,6 +192,15 @@ export function candidatesFor({ machine }: Context, place: ClientSite): readonly
   return [...hidden, ...shown.filter((seen) => typeof seen !== 'string')];
 }
 
+/** The numbers of the superblocks that clients of this leaf serve, wherever they are mounted. */
+export function superblocksOf(context: Context, place: ClientSite): readonly string[] {
+  return context.clients
+    .of(place)
+    .flatMap((client) =>
+      client.superblock !== null && superblockOf(context, place, client) === 'exists' ? [client.superblock.dev] : [],
+    );
+}
+
 /** Takes down whose superblocks are mounted at the leaf as the volume. */
 export function noteMounts(context: Context, place: ClientSite): void {
   for (const entry of context.machine.table.at(place.mountpoint)) {

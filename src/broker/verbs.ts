@@ -53,7 +53,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.holders,
     handler: holders,
     reason:
-      'Who keeps a mount busy stands in /proc of other users. Tells process numbers and command names for one recognised mount.',
+      'Who keeps a mount busy stands in /proc of other users. Tells process numbers and command names, loop devices and where copies are, for the mounts of one volume at its leaf.',
   }),
   abort: verb({
     callers: ['agent', 'root'],

@@ -65,7 +65,7 @@ export class Context {
   /** Who keeps the mount busy. Not knowing stops nothing: the list is for people. */
   async holdersOf(volume: Volume, budgetMs: number): Promise<readonly Holder[]> {
     try {
-      return await this.ports.broker.holders(volume, budgetMs);
+      return (await this.ports.broker.holders(volume, budgetMs)).holders;
     } catch (error) {
       if (!(error instanceof FairleadError)) throw error;
       this.ports.log.warn('holders-unknown', { leaf: volume.leaf, code: error.code });

@@ -105,13 +105,17 @@ export class Host {
       uptime: () => this.#scheduler.now,
       processes: {
         runs: ({ pid }) => this.services.helperRuns(pid),
-        holding: (dev, mountPoint, excludePids) =>
-          this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () =>
-            kernel.occupants
-              .filter(({ mount }) => mount.dev === dev && (mount.server !== null || mount.mountPoint === mountPoint))
+        holding: ({ devices, mountPoint }, excludePids) =>
+          this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () => ({
+            holders: kernel.occupants
+              .filter(
+                ({ mount }) =>
+                  devices.includes(mount.dev) && (mount.server !== null || mount.mountPoint === mountPoint),
+              )
               .map(({ holder }) => holder)
               .filter(({ pid }) => !excludePids.includes(pid)),
-          ),
+            complete: true,
+          })),
       },
     };
   }

@@ -222,7 +222,7 @@ export class FakeMachine implements Machine {
   };
   readonly processes: Machine['processes'] = {
     runs: ({ pid }) => this.running.has(pid),
-    holding: () => Promise.resolve([]),
+    holding: () => Promise.resolve({ holders: [], complete: true }),
   };
   /** Processes that run, besides probe children. */
   readonly running = new Set<number>();
