@@ -115,3 +115,8 @@ export interface InventoryItem extends Observation {
   /** The volume's URL, when source and leaf prove each other; else the mount is foreign. */
   readonly url?: string;
 }
+
+/** Whether the volume is mounted at its leaf, as far as anybody can tell: in doubt it is. */
+export function mayBeMounted({ mounts, mayHideOurs }: Pick<Observation, 'mounts' | 'mayHideOurs'>): boolean {
+  return mayHideOurs || mounts.some(({ recognised }) => recognised);
+}

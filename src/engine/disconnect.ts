@@ -1,5 +1,6 @@
 // Disconnect: make an attachment cease. Its end is recorded first; then the answer is what is true of the mount.
 
+import { mayBeMounted } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { DisconnectReply, DisconnectRequest, LiftHoldRequest, RequestContext } from '../core/requests.js';
 import type { Leaf, Volume } from '../core/volume.js';
@@ -79,8 +80,7 @@ function releasingMount(context: Context, volume: Volume): Change {
 
 /** What the mount table says. Rejects when nobody can look: a guess would be a lie. */
 async function isMounted(context: Context, volume: Volume, deadline: Deadline): Promise<boolean> {
-  const observation = await context.observe(volume, null, deadline.remaining);
-  return observation.mounts.some((mount) => mount.recognised);
+  return mayBeMounted(await context.observe(volume, null, deadline.remaining));
 }
 
 /**

@@ -66,7 +66,11 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       );
       break;
     case 'releasing':
-      add('warning', 'Nobody uses it any more, and it cannot be unmounted yet.', `fuser -vm ${mount.mountpoint}`);
+      add(
+        'warning',
+        'Nobody uses it any more, and it cannot be unmounted yet.',
+        `Who keeps it: grep -l ${mount.leaf} /proc/[0-9]*/mountinfo; fuser -vm ${mount.mountpoint}`,
+      );
       break;
     case 'ending':
       add(
