@@ -69,7 +69,7 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       add(
         'warning',
         'Nobody uses it any more, and it cannot be unmounted yet.',
-        `Who keeps it: grep -l ${mount.leaf} /proc/[0-9]*/mountinfo; fuser -vm ${mount.mountpoint}`,
+        `Who keeps it: grep -l ${mount.leaf} ${MOUNT_TABLES}; fuser -vm ${mount.mountpoint}`,
       );
       break;
     case 'ending':
@@ -161,6 +161,9 @@ function holdAdvice(leaf: Leaf, use: HoldUse): string {
   }
   return use.gap === null ? `fairlead lift-hold ${leaf}` : 'Leave the hold until that is known.';
 }
+
+/** The mount tables of all processes, for a shell. */
+const MOUNT_TABLES = '/proc/[0-9]*/mountinfo';
 
 const ORPHANS = {
   'no-domain': 'It is attached to a virtual machine that libvirt does not know any more.',
