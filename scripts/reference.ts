@@ -113,9 +113,18 @@ function api(): string {
     'The agent speaks HTTP/1.1 with JSON on the unix socket `agent.sock` in `run_dir`. The same is described for programs by the OpenAPI document that it serves at `GET /v1/openapi.json`.',
     'Who may ask is decided once a connection, by the credentials of the process at the other end: root, the agent’s own user, and whoever `allowed_uids` and `allowed_gids` name. Unknown fields are refused. Requests without a body may say their deadline as `?timeoutMs=`. A client that closes its connection takes back its interest, not what was done already.',
     '```\ncurl --unix-socket /run/fairlead/agent.sock http://localhost/v1/mounts\n```',
-    ...ROUTES.flatMap(({ method, path, summary, body, reply }) => [
+    ...ROUTES.flatMap(({ method, path, summary, flags, body, reply }) => [
       `## ${method} ${path}`,
       summary,
+      ...(flags === undefined
+        ? []
+        : [
+            'In the query:',
+            table(
+              ['flag', 'meaning'],
+              Object.entries(flags).map(([name, meaning]) => [`\`${name}=true\``, meaning]),
+            ),
+          ]),
       ...(body === null ? [] : ['Request:', fields(z.toJSONSchema(body, { io: 'input' }) as Schema)]),
       'Reply:',
       fields(z.toJSONSchema(reply, { io: 'output' }) as Schema),

@@ -178,6 +178,7 @@ function engineSettings(config: Config, bootId: string): EngineSettings {
             liftHolds: config.libvirt.liftHolds,
             orphans: config.libvirt.orphans,
             ageMs: config.libvirt.evidenceAgeMs,
+            isExpected: config.libvirt.enabled === 'yes',
           },
   };
 }

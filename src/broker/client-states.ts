@@ -53,6 +53,7 @@ export async function clientsOf(
   place: ClientSite,
   deadline: Deadline,
 ): Promise<readonly ClientState[] | null> {
+  if (context.clients.of(place).length > 0) noteMounts(context, place);
   const states: ClientState[] = [];
   for (const client of context.clients.of(place)) {
     const state = await stateOf(context, place, client, deadline);
@@ -151,7 +152,10 @@ function withoutStrangers(
   place: ClientSite,
   candidates: readonly Superblock[],
 ): readonly Superblock[] {
-  const shown = machine.superblocks.elsewhere(new Set(candidates.map(({ dev }) => dev)));
+  if (candidates.length === 0) return [];
+  const devs = new Set(candidates.map(({ dev }) => dev));
+  const shown = machine.namespaces.mounts(({ dev }) => devs.has(dev));
+  if (shown === null) return candidates;
   const strange = new Set(shown.filter((entry) => !place.recognises(entry)).map(({ dev }) => dev));
   return candidates.filter(
     ({ dev }) => !strange.has(dev) || machine.table.at(place.mountpoint).some((one) => one.dev === dev),
@@ -187,6 +191,22 @@ export function candidatesFor({ machine }: Context, place: ClientSite): readonly
     place.recognises(entry) || (entry.mountPoint === place.mountpoint && place.resembles(entry));
   const shown = mounts.filter(isCandidate).map(({ dev }) => machine.superblocks.at(dev));
   return [...hidden, ...shown.filter((seen) => typeof seen !== 'string')];
+}
+
+/** The numbers of the superblocks that clients of this leaf serve, wherever they are mounted. */
+export function superblocksOf(context: Context, place: ClientSite): readonly string[] {
+  return context.clients
+    .of(place)
+    .flatMap((client) =>
+      client.superblock !== null && superblockOf(context, place, client) === 'exists' ? [client.superblock.dev] : [],
+    );
+}
+
+/** Takes down whose superblocks are mounted at the leaf as the volume. */
+export function noteMounts(context: Context, place: ClientSite): void {
+  for (const entry of context.machine.table.at(place.mountpoint)) {
+    if (place.recognises(entry)) noteSuperblock(context, place, entry.dev);
+  }
 }
 
 /**

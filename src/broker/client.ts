@@ -5,7 +5,7 @@ import type { z } from 'zod';
 import type { Broker, DiskFacts, Finding, Inventory, LeafChanges, ObserveOptions } from '../core/broker-api.js';
 import { errorBody } from '../core/errors.js';
 import type { DiskName } from '../core/names.js';
-import type { Holder, InventoryItem, Observation } from '../core/observation.js';
+import type { Holding, InventoryItem, Observation } from '../core/observation.js';
 import type { StepEnd, StepKind } from '../core/steps.js';
 import type { Judgement } from '../core/verdict.js';
 import type { LeafName, Volume } from '../core/volume.js';
@@ -52,7 +52,7 @@ export class BrokerClient extends LinkClient implements Broker {
     return this.#read('disk', { volume: volume.url, name }, budgetMs);
   }
 
-  async holders(volume: Volume, budgetMs: number): Promise<readonly Holder[]> {
+  async holders(volume: Volume, budgetMs: number): Promise<Holding> {
     return this.#read('holders', { volume: volume.url }, budgetMs);
   }
 

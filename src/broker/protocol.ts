@@ -7,6 +7,7 @@
 
 import { z } from 'zod';
 import { MAX_NAME_BYTES, MAX_WATCHED_CHANGES } from '../core/limits.js';
+import { HOLDS_BY } from '../core/observation.js';
 import { STEP_KINDS } from '../core/steps.js';
 import { VERDICTS } from '../core/verdict.js';
 import { BACKEND_NAMES, isLeaf, type Leaf } from '../core/volume.js';
@@ -89,7 +90,7 @@ const observation = {
 const holder = z.strictObject({
   pid: size,
   command: text,
-  by: z.enum(['descriptor', 'directory', 'root', 'mapping', 'namespace']),
+  by: z.enum(HOLDS_BY),
 });
 const inventoryPart = z.strictObject({
   items: z.array(z.strictObject({ ...observation, backend: text, url: text.exactOptional() })),
@@ -102,7 +103,7 @@ export const RESULTS = {
   step: stepEnd,
   settle: z.enum(['settled', 'acting']),
   disk: diskFacts,
-  holders: z.array(holder),
+  holders: z.strictObject({ holders: z.array(holder), complete: z.boolean() }),
   abort: judgement,
   inventory: z.strictObject({ bootId: text }),
   watch: z.strictObject({ version: z.int().min(0), leaves: z.union([z.literal('all'), z.array(leafName)]) }),

@@ -39,7 +39,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.settle,
     handler: settle,
     reason:
-      'Helpers run as root in units of their own, so only root can end them. Ends units whose name is made from the leaf, and none while the right volume is mounted there.',
+      'Helpers run as root in units of their own, so only root can end them. Ends units whose name is made from the leaf, and none that may serve a mount anywhere.',
   }),
   disk: verb({
     callers: ['agent', 'root'],
@@ -53,7 +53,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.holders,
     handler: holders,
     reason:
-      'Who keeps a mount busy stands in /proc of other users. Tells process numbers and command names for one recognised mount.',
+      'Who keeps a mount busy stands in /proc of other users. Tells process numbers and command names, loop devices and where copies are, for the mounts of one volume at its leaf.',
   }),
   abort: verb({
     callers: ['agent', 'root'],

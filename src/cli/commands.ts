@@ -155,15 +155,18 @@ export const COMMANDS: readonly Command[] = [
     name: 'lift-hold',
     summary: 'lift the hold of a mount that was found without a record; it is released unless it is used',
     operands: [{ name: 'LEAF', field: 'leaf' }],
-    options: {},
-    question: ({ operands: [leaf = ''] }) => ({
+    options: {
+      force: { value: null, description: 'lift it whoever uses the mount, and even if that cannot be found out' },
+    },
+    question: ({ operands: [leaf = ''], flags }) => ({
       method: 'DELETE',
-      path: `/v1/mounts/${encodeURIComponent(leaf)}/hold`,
+      path: `/v1/mounts/${encodeURIComponent(leaf)}/hold${flags.has('force') ? '?force=true' : ''}`,
       deadlineMs: DEFAULT_SHORT_DEADLINE_MS,
     }),
     show: showLift,
     notes: [
-      'Say it only when you know that nobody uses the mount: guests that were not started by Fairlead count too.',
+      'It is refused as busy while a domain, running or stopped, names a file there, while a process has something open there, and while that cannot be found out.',
+      'Say it only when you know that nobody uses the mount: whoever uses it without libvirt and has nothing open now is not seen.',
     ],
   },
   {

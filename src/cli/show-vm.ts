@@ -76,7 +76,7 @@ function diskRow({ domain, target, disk, format, readOnly, live, persistent, ...
 
 const WHY = {
   'no-domain': 'there is no such domain',
-  unused: 'the domain does not have the disk',
+  unused: 'the domain names no file of the volume',
 } as const;
 
 function orphanLines({ consumer, leaf, url, disk, why, confirmed }: ListedVmOrphan): string[] {

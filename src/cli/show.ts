@@ -11,12 +11,12 @@ import type {
   ValidateReply,
 } from '../core/requests.js';
 import type { Finding } from '../core/broker-api.js';
-import type { Holder } from '../core/observation.js';
+import { describeHolder, type Holder } from '../core/observation.js';
 import { escapeForLog, hasForbidden } from '../core/text.js';
 import { table } from './table.js';
 
 function holders(list: readonly Holder[]): string {
-  return list.map(({ pid, command, by }) => `${command} (pid ${pid}, ${by})`).join(', ');
+  return list.map(describeHolder).join(', ');
 }
 
 /** Of `connect`, and of `connect --dry-run`. */
@@ -104,7 +104,7 @@ function tellFormer(former: ListedMount['former']): string {
   ].join(', ');
 }
 
-const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain does not have it' } as const;
+const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain names no file of the volume' } as const;
 const NO_EVIDENCE = {
   off: '',
   complete: '',

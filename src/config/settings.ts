@@ -239,7 +239,7 @@ const libvirt = z.strictObject({
     .default('evidence')
     .meta(
       facts(
-        'Who lifts the hold of a mount that was found without a record. evidence: Fairlead, once all domains, running and stopped, have been read and none has used the mount for a while. operator: only fairlead lift-hold. Choose operator where others than libvirt guests use the same mounts without telling Fairlead.',
+        'Who lifts the hold of a mount that was found without a record. evidence: Fairlead, once all domains, running and stopped, have been read and none has used the mount for a while. operator: only fairlead lift-hold, which refuses while the mount is seen to be used. Choose operator where others than libvirt guests use the same mounts without telling Fairlead.',
         '"evidence" or "operator"',
       ),
     ),
@@ -248,7 +248,7 @@ const libvirt = z.strictObject({
     .default('report')
     .meta(
       facts(
-        'What to do with an attachment whose domain does not exist, or does not have the disk, any more. report: show it in ls and doctor. release: disconnect it after a while.',
+        'What to do with an attachment whose domain does not exist, or names no file of the volume, any more. report: show it in ls and doctor. release: disconnect it after a while.',
         '"report" or "release"',
       ),
     ),

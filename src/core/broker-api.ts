@@ -2,7 +2,7 @@
 // carries them out (broker/dispatch.ts) and re-checks each on its own side; the engine sees only this interface.
 
 import type { DiskName } from './names.js';
-import type { Holder, InventoryItem, Observation } from './observation.js';
+import type { Holding, InventoryItem, Observation } from './observation.js';
 import type { StepEnd, StepKind } from './steps.js';
 import type { Access, Judgement } from './verdict.js';
 import type { LeafName, Volume } from './volume.js';
@@ -48,7 +48,8 @@ export interface Broker {
    */
   settle(volume: Volume, budgetMs: number): Promise<'settled' | 'acting'>;
   disk(volume: Volume, name: DiskName, budgetMs: number): Promise<DiskFacts>;
-  holders(volume: Volume, budgetMs: number): Promise<readonly Holder[]>;
+  /** Who keeps what is mounted of the volume at its leaf busy; nobody where nothing of it is mounted there. */
+  holders(volume: Volume, budgetMs: number): Promise<Holding>;
   /**
    * Cuts the FUSE connection of a mount that a fresh probe finds hung, and answers with what is said of it then: it is dead. Rejects with
    * `conflict` when it does not hang.

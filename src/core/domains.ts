@@ -37,16 +37,25 @@ export interface Domain {
   readonly running: boolean;
   readonly disks: readonly DomainDisk[];
   /**
-   * Files that a disk rests on, beyond its source: backing stores, mirrors and the like, as libvirt tells them. They keep a mount as
-   * much as a disk does.
+   * Other files that it has: what disks rest on, mirrors, firmware, shared directories, scratch files of a backup and
+   * the like, as libvirt tells them. They keep a mount as much as a disk does.
    */
   readonly otherFiles: readonly string[];
+  /** Files that it does not have now, but that its snapshots and checkpoints name. */
+  readonly remembered: readonly string[];
+  /**
+   * Why nothing may be concluded from a file's absence. `files`: some could not be found out, or there were too many.
+   * `backing`: libvirt does not tell what some image rests on, as with most domains that do not run.
+   */
+  readonly unknown?: 'files' | 'backing';
 }
 
 /** All domains of the host, running and stopped. */
 export interface Survey {
   readonly domains: readonly Domain[];
-  /** False when any domain could not be read: then nothing may be concluded from a domain's absence. */
+  /**
+   * False when any domain could not be read, or not all of its files: then nothing may be concluded from an absence.
+   */
   readonly complete: boolean;
 }
 

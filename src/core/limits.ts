@@ -122,8 +122,16 @@ export const TOOL_BUDGET_MS = 5000;
 export const EMPTY_POLL_FIRST_MS = 1;
 /** See {@link EMPTY_POLL_FIRST_MS}. */
 export const EMPTY_POLL_LAST_MS = 50;
-/** Milliseconds to look for the processes that keep a mount busy; what was found by then is reported. */
+/** Milliseconds to look for who keeps a mount busy; what was found by then is reported as incomplete. */
 export const HOLDERS_BUDGET_MS = 3000;
+/**
+ * Searches for holders at the same time, each a process; further ones wait, then are refused as `resource-exhausted`.
+ */
+export const MAX_HOLDER_SEARCHES = 4;
+/** Milliseconds for which such a search waits for one look that another filesystem's server may hold up. */
+export const HOLDER_LOOK_MS = 250;
+/** Looks that may hang in one search; after that it makes no more of that kind, and is incomplete. */
+export const MAX_HUNG_LOOKS = 6;
 /** Bytes of one message of libvirt, larger than any that is asked for: a list of 16,384 domains, a description of 4 MiB. */
 export const MAX_LIBVIRT_MESSAGE_BYTES = 8_388_608;
 /** Calls in flight on one connection to libvirt, which by its default reads no more than 5 (max_client_requests). */
@@ -147,6 +155,10 @@ export const MAX_DOMAIN_XML_BYTES = 4_194_304;
 export const MAX_DOMAIN_XML_DEPTH = 512;
 /** Disks of one domain, and files that a domain may name beside them. */
 export const MAX_DOMAIN_FILES = 4096;
+/** Snapshots of one domain that are read, and as many checkpoints. */
+export const MAX_SNAPSHOTS_READ = 256;
+/** Bytes of one domain in a survey, as JSON; what is beyond that is left out, and the survey incomplete. */
+export const MAX_SHOWN_DOMAIN_BYTES = 524_288;
 /** Processes that look at images, working or hanging; more are refused as `resource-exhausted`. */
 export const MAX_IMAGE_CHILDREN = 32;
 /** Bytes of address space that qemu-img may have. */

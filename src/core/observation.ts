@@ -65,13 +65,48 @@ export interface Observation {
   readonly disk?: DiskSight;
 }
 
-/** A process that keeps a mount busy. */
+/** What keeps a mount busy: a process, or a mount or a loop device of the kernel's. */
 export interface Holder {
+  /** 0 for `mount` and `loop`, which no process stands for. */
   readonly pid: number;
-  /** `/proc/PID/comm`, control characters escaped. */
+  /** `/proc/PID/comm`; for `mount` where it is, for `loop` the device. Control characters are escaped. */
   readonly command: string;
-  /** How it holds the mount. `namespace`: it lives in another mount namespace that has a copy of the mount. */
-  readonly by: 'descriptor' | 'directory' | 'root' | 'mapping' | 'namespace';
+  /**
+   * How it holds the mount. `namespace`: another mount namespace has a copy of the mount, and no process there was
+   * seen to use it. `mount`: a copy of the mount elsewhere, or a mount on a directory inside it. `loop`: a loop
+   * device whose file lies on it.
+   */
+  readonly by: (typeof HOLDS_BY)[number];
+}
+
+/** Every way to hold a mount. */
+export const HOLDS_BY = ['descriptor', 'directory', 'root', 'mapping', 'namespace', 'mount', 'loop'] as const;
+
+/** The holder in a few words, for people. */
+export function describeHolder({ pid, command, by }: Holder): string {
+  switch (by) {
+    case 'mount':
+      return `a mount at ${command}`;
+    case 'loop':
+      return `the loop device ${command}`;
+    case 'namespace':
+      return `the mount namespace of ${command} (pid ${pid})`;
+    case 'descriptor':
+    case 'directory':
+    case 'root':
+    case 'mapping':
+      return `${command} (pid ${pid}, ${by})`;
+  }
+}
+
+/** Who holds a mount, and whether that is all. */
+export interface Holding {
+  readonly holders: readonly Holder[];
+  /**
+   * False when the search was cut short, or something could not be looked at: then nothing may be concluded from an
+   * absence.
+   */
+  readonly complete: boolean;
 }
 
 /** One mount found under a base during an inventory, or an unmounted leaf directory (`mounts` empty). */
@@ -79,4 +114,9 @@ export interface InventoryItem extends Observation {
   readonly backend: string;
   /** The volume's URL, when source and leaf prove each other; else the mount is foreign. */
   readonly url?: string;
+}
+
+/** Whether the volume is mounted at its leaf, as far as anybody can tell: in doubt it is. */
+export function mayBeMounted({ mounts, mayHideOurs }: Pick<Observation, 'mounts' | 'mayHideOurs'>): boolean {
+  return mayHideOurs || mounts.some(({ recognised }) => recognised);
 }

@@ -3,7 +3,7 @@
 // same function must answer `ready`. Nothing here knows how a step is carried out.
 
 import { FairleadError } from './errors.js';
-import type { Observation, ObservedMount } from './observation.js';
+import { mayBeMounted, type Observation, type ObservedMount } from './observation.js';
 import type { Step, StepKind } from './steps.js';
 import type { Access, Judgement } from './verdict.js';
 
@@ -140,7 +140,7 @@ export function planRelease(observation: Observation): ReleasePlan {
       steps: observation.mounts.length > 1 ? steps('unmount') : steps('unmount', 'remove-leaf'),
     };
   }
-  if (observation.mayHideOurs || observation.mounts.some((mount) => mount.recognised)) return { kind: 'covered' };
+  if (mayBeMounted(observation)) return { kind: 'covered' };
   if (isServed(observation)) return { kind: 'serving' };
   return { kind: 'gone', steps: observation.directory === 'empty' ? steps('remove-leaf') : [] };
 }

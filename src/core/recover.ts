@@ -3,7 +3,7 @@
 // we made it; what was being taken away goes on being taken away; what nobody recorded is kept, with a hold.
 
 import { topmost } from './plan.js';
-import type { Observation } from './observation.js';
+import { mayBeMounted, type Observation } from './observation.js';
 import type { MountRecord, OperationRecord } from './records.js';
 
 /** Everything that bears on one leaf. */
@@ -40,7 +40,7 @@ export type Remedy =
  */
 export function remedyFor(remains: Remains): Remedy {
   const { record, operation, attachments, held, observation } = remains;
-  const mounted = observation.mounts.some((mount) => mount.recognised);
+  const mounted = mayBeMounted(observation);
   if (attachments > 0 || held) return mounted ? remedyForUsed(remains) : remedyForMissing(remains);
   if (!mounted) return record === undefined && operation === undefined ? 'forget' : 'release';
   if (record?.bootId !== remains.bootId) return 'hold';

@@ -102,8 +102,9 @@ export interface ListedClient {
 }
 
 /**
- * Why an attachment of a virtual machine counts as an orphan. `no-domain`: there is no such domain. `unused`: the domain does not have the
- * disk. Said only after complete evidence has been the same for `libvirt.evidence_age`.
+ * Why an attachment of a virtual machine counts as an orphan. `no-domain`: there is no such domain. `unused`: the
+ * domain names no file at all on the leaf, and everything that it names is known. Said only after complete evidence
+ * has been the same for `libvirt.evidence_age`.
  */
 export type Orphanhood = 'no-domain' | 'unused';
 
@@ -153,6 +154,13 @@ export interface ListReply {
   readonly domains: DomainKnowledge;
 }
 
+/** Lifts the hold of a mount that was found without a record. */
+export interface LiftHoldRequest {
+  readonly leaf: Leaf;
+  /** Whoever uses the mount, the operator wants it lifted. */
+  readonly force: boolean;
+}
+
 /** The mount that hung is dead now; it is replaced for its users, or taken away, in the background. */
 export interface AbortReply {
   readonly leaf: Leaf;
@@ -169,7 +177,8 @@ export interface Engine {
   disconnect(request: DisconnectRequest, context: RequestContext): Promise<DisconnectReply>;
   validate(volume: Volume, context: RequestContext): Promise<ValidateReply>;
   list(): ListReply;
-  liftHold(leaf: Leaf, context: RequestContext): Promise<{ readonly lifted: boolean }>;
+  /** `busy` where somebody uses the mount, or may use it, unless it is forced. */
+  liftHold(request: LiftHoldRequest, context: RequestContext): Promise<{ readonly lifted: boolean }>;
   /** Aborts the connection of a mount that hangs now; `conflict` for one that does not. */
   abort(leaf: Leaf, context: RequestContext): Promise<AbortReply>;
   examine(context: RequestContext): Promise<readonly Finding[]>;

@@ -92,3 +92,12 @@ export function cutToBytes(text: string, maxBytes: number): string {
   const { read } = encoder.encodeInto(head, new Uint8Array(maxBytes));
   return head.slice(0, read);
 }
+
+/** Names of a list that a sentence shows; of a longer one only how many more there are. */
+const LISTED = 5;
+
+/** `a, b and 3 more`: a list for people. The texts were escaped where they came in. */
+export function listed(texts: readonly string[]): string {
+  const shown = texts.slice(0, LISTED).join(', ');
+  return texts.length <= LISTED ? shown : `${shown} and ${texts.length - LISTED} more`;
+}

@@ -95,7 +95,10 @@ export interface ListedVmDisk {
   readonly consumer: Consumer | null;
 }
 
-/** An attachment of a domain that does not exist (`no-domain`), or does not have the disk (`unused`), as seen just now. */
+/**
+ * An attachment of a domain that does not exist (`no-domain`), or names no file of the volume (`unused`), as seen
+ * just now.
+ */
 export interface ListedVmOrphan {
   readonly attachment: string;
   readonly consumer: Consumer;

@@ -4,6 +4,7 @@
 import { z } from 'zod';
 import { IOTUNE_KEYS } from '../core/disk.js';
 import { MAX_DEADLINE_MS } from '../core/limits.js';
+import { HOLDS_BY } from '../core/observation.js';
 import { VERDICTS } from '../core/verdict.js';
 
 /** The full name of a volume. */
@@ -34,11 +35,14 @@ export const verdict = z.enum(VERDICTS).meta({ description: 'What validation say
 /** Whether an attachment only reads. */
 export const readOnly = z.boolean();
 
-/** A process that keeps a mount busy. */
+/** What keeps a mount busy. */
 export const holder = z.object({
-  pid: z.int(),
-  command: z.string(),
-  by: z.enum(['descriptor', 'directory', 'root', 'mapping', 'namespace']),
+  pid: z.int().meta({ description: 'The process; 0 for mount and loop.' }),
+  command: z.string().meta({ description: "The process's name; for mount where it is, for loop the device." }),
+  by: z.enum(HOLDS_BY).meta({
+    description:
+      'descriptor, directory, root, mapping: what the process has open there. namespace: another mount namespace has a copy. mount: a copy elsewhere, or a mount inside. loop: a loop device whose file lies there.',
+  }),
 });
 
 /** The attachment exists (connect). */
@@ -67,7 +71,7 @@ export const disconnectReply = z.object({
   holders: z
     .array(holder)
     .readonly()
-    .meta({ description: 'Who keeps the mount, for busy and releasing, as far as that can be found out.' }),
+    .meta({ description: 'What keeps the mount, for busy and releasing, as far as it was found.' }),
 });
 
 const limits = Object.fromEntries(IOTUNE_KEYS.map((key) => [key, z.number().optional()]));

@@ -31,6 +31,8 @@ export interface Asked<Body> {
   readonly body: Body;
   /** The `{leaf}` of the path; empty where there is none. */
   readonly leaf: string;
+  /** Flags of the route that are true in the query. */
+  readonly flags: ReadonlySet<string>;
 }
 
 /** One question that can be asked. */
@@ -40,6 +42,8 @@ export interface Route<Body = unknown> {
   /** In OpenAPI's spelling: `/v1/mounts/{leaf}/hold`. */
   readonly path: string;
   readonly summary: string;
+  /** Flags that may stand in the query as `NAME=true`, and what each means. */
+  readonly flags?: Readonly<Record<string, string>>;
   /** Null: no body is looked at. */
   readonly body: z.ZodType<Body> | null;
   readonly reply: z.ZodType;

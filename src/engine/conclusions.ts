@@ -10,7 +10,9 @@ import type { Context } from './context.js';
 import { letGo } from './disconnect.js';
 
 /** Leaves whose holders are looked for at the same time. */
-const LOOKS_AT_ONCE = 4;
+const LOOKS_AT_ONCE = 2;
+/** Milliseconds for one such look, the wait for others' included. */
+const HOLDERS_WAIT_MS = 2 * HOLDERS_BUDGET_MS;
 
 /** A conclusion to be acted upon. */
 type Conclusion =
@@ -88,8 +90,8 @@ export class Conclusions {
   }
 
   /**
-   * Whether a process holds what would be let go, or nobody can tell. Copies in other mount namespaces do not count: every service with a
-   * sandbox has one of each mount, and an unmount either reaches them too, and fails if they are in use, or leaves them alone.
+   * Whether somebody holds what would be let go, or nobody can tell, as after a search that was cut short. Copies in
+   * other mount namespaces that nobody uses do not count: every service with a sandbox has one of each mount.
    */
   async #isHeld({ kind, volume }: Conclusion): Promise<boolean> {
     const { state, ports } = this.#context;
@@ -97,8 +99,8 @@ export class Conclusions {
       return false;
     }
     try {
-      const holders = await ports.broker.holders(volume, HOLDERS_BUDGET_MS);
-      return holders.some(({ by }) => by !== 'namespace');
+      const { holders, complete } = await ports.broker.holders(volume, HOLDERS_WAIT_MS);
+      return !complete || holders.some(({ by }) => by !== 'namespace');
     } catch (error) {
       if (!(error instanceof FairleadError)) throw error;
       return true;

@@ -2,7 +2,7 @@
 
 import { FairleadError } from '../core/errors.js';
 import type { DiskName } from '../core/names.js';
-import type { Holder, Observation } from '../core/observation.js';
+import { type Holder, mayBeMounted, type Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Access, Verdict } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
@@ -65,7 +65,7 @@ export class Context {
   /** Who keeps the mount busy. Not knowing stops nothing: the list is for people. */
   async holdersOf(volume: Volume, budgetMs: number): Promise<readonly Holder[]> {
     try {
-      return await this.ports.broker.holders(volume, budgetMs);
+      return (await this.ports.broker.holders(volume, budgetMs)).holders;
     } catch (error) {
       if (!(error instanceof FairleadError)) throw error;
       this.ports.log.warn('holders-unknown', { leaf: volume.leaf, code: error.code });
@@ -85,7 +85,7 @@ export class Context {
     const { leaf } = observation;
     if (!this.state.mounts.has(leaf)) return;
     const sight = this.state.sightOf(leaf);
-    sight.mounted = observation.mounts.some((mount) => mount.recognised);
+    sight.mounted = mayBeMounted(observation);
     sight.vanished = !sight.mounted;
     sight.mounts = JSON.stringify(observation.mounts);
     sight.former = observation.former;

@@ -1,12 +1,14 @@
 // Disconnect: make an attachment cease. Its end is recorded first; then the answer is what is true of the mount.
 
+import { mayBeMounted } from '../core/observation.js';
 import type { Change } from '../core/records.js';
-import type { DisconnectReply, DisconnectRequest, RequestContext } from '../core/requests.js';
+import type { DisconnectReply, DisconnectRequest, LiftHoldRequest, RequestContext } from '../core/requests.js';
 import type { Leaf, Volume } from '../core/volume.js';
 import type { Caretaker } from './caretaker.js';
 import type { Context } from './context.js';
-import type { Deadline } from './deadline.js';
+import { Deadline } from './deadline.js';
 import { underLock, type Exchange } from './exchange.js';
+import { refuseUsed, useOf } from './held.js';
 import { release, type ReleaseEnd } from './release.js';
 
 /** Ends the attachment, once, and lets the mount go if it was the last that kept it. */
@@ -78,21 +80,30 @@ function releasingMount(context: Context, volume: Volume): Change {
 
 /** What the mount table says. Rejects when nobody can look: a guess would be a lie. */
 async function isMounted(context: Context, volume: Volume, deadline: Deadline): Promise<boolean> {
-  const observation = await context.observe(volume, null, deadline.remaining);
-  return observation.mounts.some((mount) => mount.recognised);
+  return mayBeMounted(await context.observe(volume, null, deadline.remaining));
 }
 
-/** Lifts an inherited hold; the mount then goes away unless somebody is attached. */
-export function liftHold(
+/**
+ * Lifts an inherited hold; the mount then goes away unless somebody is attached. Refuses while it is used, or may be,
+ * unless forced.
+ */
+export async function liftHold(
   context: Context,
   caretaker: Caretaker,
-  leaf: Leaf,
-  requestContext: RequestContext,
+  { leaf, force }: LiftHoldRequest,
+  { deadlineMs, signal }: RequestContext,
 ): Promise<{ readonly lifted: boolean }> {
-  return underLock(context, leaf, requestContext, async () => {
-    const record = context.state.mounts.get(leaf);
-    if (!context.state.holds.has(leaf) || record === undefined) return { lifted: false };
-    await letGo(context, caretaker, record.volume, { kind: 'lift-hold', leaf });
+  const { state, ports, evidence } = context;
+  const deadline = new Deadline(ports.clock, deadlineMs);
+  // The first survey comes soon after the start. Not under the lock, so that nobody else waits for it.
+  if (!force && state.holds.has(leaf)) await evidence.hear(deadlineMs / 2);
+  return underLock(context, leaf, { deadlineMs: deadline.remaining, signal }, async (left) => {
+    const record = state.mounts.get(leaf);
+    if (!state.holds.has(leaf) || record === undefined) return { lifted: false };
+    const { volume } = record;
+    if (!force) refuseUsed(volume, await useOf(context, volume, left.remaining));
+    await letGo(context, caretaker, volume, { kind: 'lift-hold', leaf });
+    ports.log.info('hold-lifted', { leaf, by: 'operator', forced: force });
     return { lifted: true };
   });
 }

@@ -49,7 +49,7 @@ export function createEngine(ports: EnginePorts): RunningEngine {
     planConnect: (request, requestContext) => planOnly(context, request, requestContext),
     disconnect: (request, requestContext) =>
       logged(ports, 'disconnect', request, disconnect(context, caretaker, request, requestContext)),
-    liftHold: (leaf, requestContext) => liftHold(context, caretaker, leaf, requestContext),
+    liftHold: (request, requestContext) => liftHold(context, caretaker, request, requestContext),
     abort: (leaf, requestContext) => abort(context, caretaker, leaf, requestContext),
     list: (): ListReply => list(context, reconciler.setAside, reconciler.done),
     examine: (requestContext) => examine(context, reconciler.setAside, requestContext),

@@ -70,7 +70,8 @@ export async function ensureUsable(
     changed = true;
     const ended = await carryOut(context, kind, volume, plan.steps, deadline, opening(context, volume));
     const replaced = ended.end === 'done' || ended.step !== plan.steps[0];
-    if (replaced && holders.length > 0) context.state.sightOf(volume.leaf).needsRestart = holders;
+    if (replaced && holders.length > 0)
+      context.state.sightOf(volume.leaf).needsRestart = holders.filter(({ pid }) => pid > 0);
     if (ended.end === 'done') {
       foundMounted ||= ended.foundMounted;
       continue;

@@ -3,11 +3,13 @@
 // for a while; a domain that uses something proves that at once, from however little evidence. Nothing is done here, only concluded.
 
 import type { Clock } from '../core/clock.js';
-import type { Survey } from '../core/domains.js';
+import { filesOf, filesOnLeaves } from '../core/domain-use.js';
+import type { Domain, Survey } from '../core/domains.js';
+import { within } from '../core/deadline.js';
 import { userOf, type Consumer } from '../core/names.js';
 import type { AttachmentRecord, HoldRecord } from '../core/records.js';
 import type { DomainKnowledge, Orphanhood } from '../core/requests.js';
-import { isLeaf, type Leaf } from '../core/volume.js';
+import type { Leaf } from '../core/volume.js';
 import type { EvidencePolicy } from './ports.js';
 import type { State } from './state.js';
 
@@ -24,11 +26,24 @@ interface Row {
   readonly ripe: boolean;
 }
 
+/** A domain that names something on a leaf. */
+export interface DomainUse extends Pick<Domain, 'uuid' | 'name' | 'running'> {
+  /** Files as {@link filesOnLeaves} names them. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Why nothing can be said of domains that are not known to use something. `not-yet`: they have not been read since
+ * this agent began. `in-part`: the last survey was incomplete. `unreadable`: there should be a libvirt, and it could
+ * not be read.
+ */
+export type EvidenceGap = 'not-yet' | 'in-part' | 'unreadable';
+
 /** What the domains of one survey use. */
 interface Use {
-  readonly leaves: ReadonlySet<string>;
-  /** By UUID: the files that the domain has, as {@link fileIn} names them. */
-  readonly files: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly byLeaf: ReadonlyMap<Leaf, readonly DomainUse[]>;
+  /** By UUID: the leaves on which the domain names anything; null where it may name more than is known. */
+  readonly byDomain: ReadonlyMap<string, ReadonlySet<Leaf> | null>;
 }
 
 /** The evidence that this agent has heard. */
@@ -39,12 +54,20 @@ export class Evidence {
   /** By the record itself: one that is written anew begins anew. */
   #rows = new Map<HoldRecord | AttachmentRecord, Row>();
   #known: Exclude<DomainKnowledge, 'off'> = 'unknown';
+  /** The use in the last survey that there was. */
+  #use: Use = useOf([]);
+  /** Whether domains were read at all, complete or not, since this agent began. */
+  #wasRead = false;
+  #markHeard: () => void = () => undefined;
+  readonly #heard: Promise<void>;
+  #isHeard = false;
 
   /** `policy` null: nobody reads domains. */
   constructor(state: State, clock: Clock, policy: EvidencePolicy | null) {
     this.#state = state;
     this.#clock = clock;
     this.#policy = policy;
+    this.#heard = new Promise((resolve) => (this.#markHeard = resolve));
   }
 
   /** What the last survey was. */
@@ -55,13 +78,19 @@ export class Evidence {
   /** Weighs a survey; null: there is none. */
   take(survey: Survey | null): void {
     this.#known = survey === null ? 'unknown' : survey.complete ? 'complete' : 'incomplete';
-    const use = useOf(survey);
+    const use = useOf(survey?.domains ?? []);
+    if (survey !== null) {
+      this.#use = use;
+      this.#wasRead = true;
+    }
+    this.#isHeard = true;
+    this.#markHeard();
     const rows = new Map<HoldRecord | AttachmentRecord, Row>();
     const weigh = (record: HoldRecord | AttachmentRecord, finding: Row['finding'] | null): void => {
       const row = this.#next(this.#rows.get(record), finding);
       if (row !== null) rows.set(record, row);
     };
-    for (const hold of this.#state.holds.values()) weigh(hold, use.leaves.has(hold.leaf) ? null : 'idle');
+    for (const hold of this.#state.holds.values()) weigh(hold, use.byLeaf.has(hold.leaf) ? null : 'idle');
     for (const attachment of this.#state.attachments()) weigh(attachment, orphanhoodIn(use, attachment));
     this.#rows = rows;
   }
@@ -74,6 +103,25 @@ export class Evidence {
   /** Whether no domain has used the held mount, in complete evidence and for long enough. */
   isIdle(hold: HoldRecord): boolean {
     return this.#rows.get(hold)?.ripe === true;
+  }
+
+  /** The domains that name something on the leaf, in the last survey that there was. */
+  usersOf(leaf: Leaf): readonly DomainUse[] {
+    return this.#use.byLeaf.get(leaf) ?? [];
+  }
+
+  /** Why {@link usersOf} may not tell of all; null: it tells of all, or domains are none of this host's business. */
+  get gap(): EvidenceGap | null {
+    if (this.#policy === null || this.#known === 'complete') return null;
+    if (this.#known === 'incomplete') return 'in-part';
+    if (!this.#isHeard) return 'not-yet';
+    return this.#policy.isExpected || this.#wasRead ? 'unreadable' : null;
+  }
+
+  /** Waits until the domains have been read for the first time, or could not be, at most `ms`. */
+  async hear(ms: number): Promise<void> {
+    if (this.#policy === null || this.#isHeard) return;
+    await within(this.#clock, this.#heard, ms);
   }
 
   /** In which way the attachment is an orphan, or null. */
@@ -98,41 +146,34 @@ export class Evidence {
   }
 }
 
-/**
- * What the domains use. A leaf counts as used wherever its name is a component of a path: the mount base may be spelled in another way,
- * through a link or a bind, and a leaf's name is nobody else's.
- */
-function useOf(survey: Survey | null): Use {
-  const leaves = new Set<string>();
-  const files = new Map<string, Set<string>>();
-  for (const { uuid, disks, otherFiles } of survey?.domains ?? []) {
-    const own = files.get(uuid) ?? new Set<string>();
-    files.set(uuid, own);
-    for (const path of [...disks.map((disk) => disk.path), ...otherFiles]) {
-      const parts = (path ?? '').split('/').filter((part) => part !== '' && part !== '.');
-      for (const [index, part] of parts.entries()) {
-        if (!isLeaf(part)) continue;
-        leaves.add(part);
-        own.add(parts.includes('..') ? fileIn(part, '..') : fileIn(part, parts.slice(index + 1).join('/')));
-      }
+function useOf(domains: readonly Domain[]): Use {
+  const byLeaf = new Map<Leaf, DomainUse[]>();
+  const byDomain = new Map<string, Set<Leaf> | null>();
+  for (const domain of domains) {
+    const { uuid, name, running } = domain;
+    const leaves = new Set<Leaf>();
+    byDomain.set(uuid, domain.unknown === undefined ? leaves : null);
+    for (const [leaf, files] of filesOnLeaves([...filesOf(domain), ...domain.remembered])) {
+      const users = byLeaf.get(leaf) ?? [];
+      byLeaf.set(leaf, users);
+      users.push({ uuid, name, running, files: [...files] });
+      leaves.add(leaf);
     }
   }
-  return { leaves, files };
+  return { byLeaf, byDomain };
 }
 
-function fileIn(leaf: Leaf, file: string): string {
-  return `${leaf}/${file}`;
-}
-
-/** Null where the attachment is used, or where no domain is to be expected. */
-function orphanhoodIn({ files }: Use, { consumer, leaf, disk }: AttachmentRecord): Orphanhood | null {
+/**
+ * Null where the attachment is used, or where no domain is to be expected. A domain that names another file on the
+ * leaf uses it: an external snapshot, a block pull and a block commit give a guest's disk another name, and nobody
+ * tells us. One whose files are not all known may use it.
+ */
+function orphanhoodIn({ byDomain }: Use, { consumer, leaf, disk }: AttachmentRecord): Orphanhood | null {
   const uuid = domainOf(consumer);
   if (uuid === null) return null;
-  const own = files.get(uuid);
-  if (own === undefined) return 'no-domain';
-  // Where a path goes up again nobody can tell what it names.
-  if (disk === null || own.has(fileIn(leaf, disk)) || own.has(fileIn(leaf, '..'))) return null;
-  return 'unused';
+  const leaves = byDomain.get(uuid);
+  if (leaves === undefined) return 'no-domain';
+  return disk === null || leaves === null || leaves.has(leaf) ? null : 'unused';
 }
 
 /** The UUID of the domain that is this consumer, or null. */

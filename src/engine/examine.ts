@@ -5,7 +5,10 @@ import { FairleadError } from '../core/errors.js';
 import type { Finding } from '../core/broker-api.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
 import type { SetAsideRecord } from '../core/records.js';
+import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
+import { Deadline } from './deadline.js';
+import { describeUsers, GAPS, useOf, type HoldUse } from './held.js';
 import { list } from './list.js';
 
 /** The findings of host and volumes together. Without a broker that itself is a finding, not a failure. */
@@ -15,14 +18,20 @@ export async function examine(
   { deadlineMs }: RequestContext,
 ): Promise<readonly Finding[]> {
   const seen = list(context, setAside, true);
-  const own = [...roomFindings(context), ...seen.mounts.flatMap(findingsOf), ...setAsideFindings(seen)];
+  const holding = holdFindings(context, seen.mounts, deadlineMs / 2);
+  const own = async (): Promise<readonly Finding[]> => [
+    ...roomFindings(context),
+    ...seen.mounts.flatMap(findingsOf),
+    ...(await holding),
+    ...setAsideFindings(seen),
+  ];
   try {
-    return [...(await context.ports.broker.examine(deadlineMs)), ...own];
+    return [...(await context.ports.broker.examine(deadlineMs)), ...(await own())];
   } catch (error) {
     if (!(error instanceof FairleadError)) throw error;
     const message = `The broker does not answer: ${error.message}`;
     const mend = 'fairlead up restarts it; if it does not, look at its log lines.';
-    return [{ subject: 'broker', severity: 'error', message, mend }, ...own];
+    return [{ subject: 'broker', severity: 'error', message, mend }, ...(await own())];
   }
 }
 
@@ -57,9 +66,19 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       );
       break;
     case 'releasing':
-      add('warning', 'Nobody uses it any more, and it cannot be unmounted yet.', `fuser -vm ${mount.mountpoint}`);
+      add(
+        'warning',
+        'Nobody uses it any more, and it cannot be unmounted yet.',
+        `Who keeps it: grep -l ${mount.leaf} ${MOUNT_TABLES}; fuser -vm ${mount.mountpoint}`,
+      );
       break;
     case 'ending':
+      add(
+        'warning',
+        'Nobody uses it any more, and its client or mount helper has not ended yet. It may still write, and is not ended.',
+        `Wait. pgrep -af ${mount.leaf} shows what it is; end it by hand only if it is certain that it writes nothing.`,
+      );
+      break;
     case 'mounting':
     case 'mounted':
       break;
@@ -80,9 +99,6 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
   for (const attachment of mount.attachments) {
     if (attachment.orphan !== null) add('warning', ORPHANS[attachment.orphan], disconnectCommand(mount, attachment));
   }
-  if (mount.hold !== null) {
-    add('warning', 'It was found without a record and is kept by a hold.', `fairlead lift-hold ${mount.leaf}`);
-  }
   if (mount.needsRestart.length > 0) {
     const who = mount.needsRestart.map(({ pid, command }) => `${command} (pid ${pid})`).join(', ');
     add('warning', 'It died and was mounted again; some processes still hold the dead mount.', `Restart ${who}.`);
@@ -90,9 +106,68 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
   return found;
 }
 
+/** Held mounts whose users are looked for at the same time, and at most in one request. */
+const HOLDS_AT_ONCE = 2;
+const MAX_HOLDS = 32;
+
+/** What doctor says of holds: who uses the mounts. It takes at most `budgetMs`. */
+async function holdFindings(
+  context: Context,
+  mounts: readonly ListedMount[],
+  budgetMs: number,
+): Promise<readonly Finding[]> {
+  const deadline = new Deadline(context.ports.clock, budgetMs);
+  const held = mounts.filter(({ hold }) => hold !== null).map(({ leaf }) => leaf);
+  const found: Finding[] = [];
+  const waiting = [...held.entries()];
+  const next = async (): Promise<void> => {
+    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
+      const [index, leaf] = one;
+      const ms = index < MAX_HOLDS ? deadline.remaining : 0;
+      found[index] = holdFinding(leaf, await useWithin(context, leaf, ms));
+    }
+  };
+  await Promise.all(Array.from({ length: HOLDS_AT_ONCE }, next));
+  return found;
+}
+
+/** The users as far as they can be found within the time. */
+async function useWithin(context: Context, leaf: Leaf, ms: number): Promise<HoldUse> {
+  const { state, evidence } = context;
+  const record = state.mounts.get(leaf);
+  const unknown: HoldUse = { domains: evidence.usersOf(leaf), holders: [], gap: evidence.gap ?? 'holders' };
+  if (record === undefined || ms === 0) return unknown;
+  try {
+    return await useOf(context, record.volume, ms);
+  } catch (error) {
+    if (!(error instanceof FairleadError)) throw error;
+    return unknown;
+  }
+}
+
+function holdFinding(leaf: Leaf, use: HoldUse): Finding {
+  const users = describeUsers(use);
+  const message = [
+    'It was found without a record and is kept by a hold.',
+    ...(users === '' ? [] : [`In use: ${users}.`]),
+    ...(use.gap === null ? [] : [GAPS[use.gap]]),
+  ].join(' ');
+  return { subject: `mount ${leaf}`, severity: 'warning', message, mend: holdAdvice(leaf, use) };
+}
+
+function holdAdvice(leaf: Leaf, use: HoldUse): string {
+  if (describeUsers(use) !== '') {
+    return 'Leave the hold: with it they would lose the volume. fairlead vm attach takes over a disk that a domain has.';
+  }
+  return use.gap === null ? `fairlead lift-hold ${leaf}` : 'Leave the hold until that is known.';
+}
+
+/** The mount tables of all processes, for a shell. */
+const MOUNT_TABLES = '/proc/[0-9]*/mountinfo';
+
 const ORPHANS = {
   'no-domain': 'It is attached to a virtual machine that libvirt does not know any more.',
-  unused: 'It is attached to a virtual machine that does not have the disk any more.',
+  unused: 'It is attached to a virtual machine that names no file of the volume any more.',
 } as const;
 
 function disconnectCommand({ url }: ListedMount, { disk, consumer }: ListedMount['attachments'][number]): string {

@@ -3,7 +3,7 @@
 
 import { errorFromBody, type ErrorBody, type ErrorCode } from '../core/errors.js';
 import { planDead, planRelease } from '../core/plan.js';
-import type { Holder, Observation } from '../core/observation.js';
+import { type Holder, mayBeMounted, type Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
 import type { Outcome } from '../core/requests.js';
 import type { Step } from '../core/steps.js';
@@ -115,7 +115,7 @@ async function afterRefusal(
   listener: Listener,
 ): Promise<ReleaseEnd | null> {
   const observation = await context.observe(volume, 'read-only', deadline.remaining);
-  if (!isMounted(observation)) return null;
+  if (!mayBeMounted(observation)) return null;
   const deadSteps = planDead(observation);
   if (deadSteps !== null) return detachDead(context, volume, deadSteps, deadline, listener);
   if (observation.judgement?.verdict === 'hung') return kept('hung');
@@ -147,10 +147,6 @@ async function outlast(
   if (error.code === 'hung') listener.answer(kept('hung'));
   else listener.failing(error);
   await settle(context, volume);
-}
-
-function isMounted(observation: Observation): boolean {
-  return observation.mounts.some((mount) => mount.recognised);
 }
 
 function releasing(context: Context, volume: Volume): readonly Change[] {

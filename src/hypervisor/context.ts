@@ -32,7 +32,7 @@ export interface HypervisorPorts {
   readonly hasLibvirt: () => boolean;
   readonly images: ImageWork;
   readonly trustQemuImg: () => Trust;
-  readonly table: Pick<MountTable, 'at'>;
+  readonly table: Pick<MountTable, 'at' | 'below'>;
   readonly clock: Clock;
   readonly log: HypervisorLog;
 }

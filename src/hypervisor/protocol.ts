@@ -69,6 +69,8 @@ const domain = z.strictObject({
   running: z.boolean(),
   disks: z.array(domainDisk),
   otherFiles: z.array(text),
+  remembered: z.array(text),
+  unknown: z.enum(['files', 'backing']).exactOptional(),
 });
 
 /** What each verb answers, as it travels. */

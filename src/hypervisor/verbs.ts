@@ -24,7 +24,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.survey,
     handler: survey,
     reason:
-      "libvirt's socket is as good as root, so only this process has it. Tells names and UUIDs of all domains and the device names of their disks; paths and serials only of files below a mount base, or below a directory with a leaf's name.",
+      "libvirt's socket is as good as root, so only this process has it. Tells names and UUIDs of all domains and the device names of their disks; paths and serials only of files below a mount base, or below a directory with a leaf's name, or that a copy of such a mount leads to; the same of what their snapshots name.",
   }),
   domain: verb({
     callers: ['agent', 'root'],

@@ -9,6 +9,7 @@ import { DirectoryNotes } from './notes.js';
 import type { Machine } from './ports.js';
 import { ForkedProbeChildren } from './probe-children.js';
 import { KernelProcesses } from './processes.js';
+import { KernelNamespaces } from './namespaces.js';
 import { KernelSuperblocks } from './superblocks.js';
 import { KernelUnits, type UnitsOptions } from './units.js';
 
@@ -35,6 +36,7 @@ export function linuxMachine(options: MachineOptions): LinuxMachine {
     probeChildren: new ForkedProbeChildren(),
     processes: new KernelProcesses(),
     superblocks: new KernelSuperblocks(),
+    namespaces: new KernelNamespaces(),
     notes: new DirectoryNotes(options.notesDir),
     clock: systemClock,
     uptime: monotonicMs,

@@ -9,7 +9,7 @@ import type { Argument } from '../core/argv.js';
 import type { Clock } from '../core/clock.js';
 import type { Hardening } from '../core/hardening.js';
 import type { MountEntry } from '../core/mountinfo.js';
-import type { DiskSight, Holder, LeafState, UnitState } from '../core/observation.js';
+import type { DiskSight, Holding, LeafState, UnitState } from '../core/observation.js';
 import type { Access, ProbeFacts } from '../core/verdict.js';
 
 export type { Clock };
@@ -90,8 +90,12 @@ export interface Superblocks {
   at(dev: string): Superblock | 'none' | 'unknown';
   /** All whose numbers are not among these; null where the record cannot be read. */
   others(devs: ReadonlySet<string>): readonly Superblock[] | null;
-  /** Mounts on these superblocks in other mount namespaces, as far as they can be found: what such a mount is, is certain. */
-  elsewhere(devs: ReadonlySet<string>): readonly MountEntry[];
+}
+
+/** Other mount namespaces, as far as somebody lives in them. */
+export interface Namespaces {
+  /** Their mounts for which `isWanted`; null where a process may not be looked at. */
+  mounts(isWanted: (entry: MountEntry) => boolean): readonly MountEntry[] | null;
 }
 
 /**
@@ -248,15 +252,38 @@ export interface ProbeChildren {
   start(uid: number, gid: number): ProbeChild;
 }
 
+/** Whose users are looked for. */
+export type Sought =
+  /**
+   * Filesystems that are the volume and nothing else: whoever has anything on one of these superblocks uses it,
+   * wherever that is mounted.
+   */
+  | { readonly kind: 'superblock'; readonly mountPoint: string; readonly devices: readonly string[] }
+  /**
+   * A directory that was bound. Others use the rest of its superblock, so only mounts count whose root is the bound
+   * directory or lies below it; not the filesystem's own mount at `source`, if the directory is the root of one.
+   */
+  | {
+      readonly kind: 'bind';
+      readonly mountPoint: string;
+      readonly devices: readonly string[];
+      /** The bound directory within its filesystem, as mountinfo tells it. */
+      readonly root: string;
+      readonly source: string;
+    };
+
 /** Who uses a mount, and who runs. */
 export interface Processes {
   /** Whether the process still runs; a zombie does not. */
   runs(process: ProcessIdentity): boolean;
   /**
-   * Processes with a descriptor, working directory, root or mapping on the superblock `dev`, and namespaces other than
-   * ours that have a copy of it. Bounded in time; reads /proc only, never a mounted path.
+   * Processes of all mount namespaces with a descriptor, directory, root or mapping there, namespaces other than ours
+   * that have a copy of it, mounts elsewhere and inside, loop devices. Takes {@link HOLDERS_BUDGET_MS} at most;
+   * questions of the same kind share one search. Not found: what no process shows (descriptors in flight, files of an
+   * io_uring, namespaces and detached trees without a process), so an empty answer explains and never proves. Rejects
+   * with `resource-exhausted` when no search could begin within `budgetMs`.
    */
-  holding(dev: string, mountPoint: string, excludePids: readonly number[]): Promise<readonly Holder[]>;
+  holding(sought: Sought, excludePids: readonly number[], budgetMs: number): Promise<Holding>;
 }
 
 /** Everything the broker may ask of the machine. */
@@ -268,6 +295,7 @@ export interface Machine {
   readonly probeChildren: ProbeChildren;
   readonly processes: Processes;
   readonly superblocks: Superblocks;
+  readonly namespaces: Namespaces;
   readonly notes: Notes;
   readonly clock: Clock;
   /** Milliseconds of this boot: the same clock for every process, and for whoever comes after us. */

@@ -6,11 +6,9 @@
 
 import { randomUUID } from 'node:crypto';
 import { readdirSync } from 'node:fs';
-import type { MountEntry } from '../core/mountinfo.js';
 import { errnoOf } from './libc/errors.js';
 import { type Handle, inodeOf, openAt } from './libc/files.js';
 import { kernelFilesystem } from './libc/mounts.js';
-import { mountsElsewhere } from './namespaces.js';
 import type { Superblock, Superblocks } from './ports.js';
 
 /** A superblock without a device of its own has major number 0 (set_anon_super(), fs/super.c). */
@@ -38,10 +36,6 @@ export class KernelSuperblocks implements Superblocks {
       if (errnoOf(error) === 'ENOENT') return 'none';
       throw error;
     }
-  }
-
-  elsewhere(devs: ReadonlySet<string>): readonly MountEntry[] {
-    return devs.size === 0 ? [] : mountsElsewhere(devs);
   }
 
   others(devs: ReadonlySet<string>): readonly Superblock[] | null {

@@ -83,6 +83,7 @@ export class Domains {
       liftHolds: chance.once(0.75) ? 'evidence' : 'operator',
       orphans: chance.once(0.5) ? 'release' : 'report',
       ageMs: AGE_MS,
+      isExpected: true,
     };
   }
 
@@ -206,7 +207,7 @@ export class Domains {
         persistent: true,
       }));
     const otherFiles = sources.filter(({ isDisk }) => !isDisk).map(({ path }) => path);
-    return { uuid, name: uuid.slice(0, 4), running, disks, otherFiles };
+    return { uuid, name: uuid.slice(0, 4), running, disks, otherFiles, remembered: [] };
   }
 
   /** What follows from a survey if it said the truth. */
@@ -235,7 +236,8 @@ export class Domains {
     if (!user.startsWith('vm:')) return;
     const machine = truth.get(user.slice(3) as DomainUuid);
     const found = machine === undefined ? 'no-domain' : 'unused';
-    const used = machine !== undefined && (disk === '' || has(machine, leaf, disk));
+    // Another file on the leaf is a use too: it may be the disk under the name that a snapshot gave it.
+    const used = machine !== undefined && (disk === '' || uses(machine, leaf));
     const known = this.#idleKeys.get(key);
     if (used && (survey?.complete === true || !isAged(known?.times ?? []) || shows(survey, user, leaf, disk))) {
       this.#idleKeys.delete(key);
@@ -259,8 +261,8 @@ function isAged(times: readonly number[]): boolean {
   return times.length > 1 && times.at(-1)! - times[0]! >= AGE_MS;
 }
 
-function has(machine: Machine, leaf: string, disk: string): boolean {
-  return [...machine.files.values()].some((file) => file.leaf === leaf && file.name === disk);
+function uses(machine: Machine, leaf: string): boolean {
+  return [...machine.files.values()].some((file) => file.leaf === leaf);
 }
 
 /** Whether the survey itself shows the use. */
@@ -268,5 +270,5 @@ function shows(survey: Survey | null, user: string, leaf: string, disk: string):
   const domain = survey?.domains.find(({ uuid }) => user === `vm:${uuid}`);
   if (domain === undefined) return false;
   const paths = [...domain.disks.map(({ path }) => path ?? ''), ...domain.otherFiles];
-  return disk === '' || paths.some((path) => path.endsWith(`/${leaf}/${disk}`));
+  return disk === '' || paths.some((path) => path.includes(`/${leaf}/`));
 }

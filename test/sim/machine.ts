@@ -8,7 +8,7 @@ import { NoteStore } from './notes.js';
 import { Probes } from './probes.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
-import { entryOf, TableView } from './table.js';
+import { TableView } from './table.js';
 import { ServiceManager } from './units.js';
 
 /** One simulated host. */
@@ -76,18 +76,21 @@ export class Host {
           return 'aborted';
         },
       },
-      superblocks: {
-        ...kernel.superblocks.port(),
-        elsewhere: (devs) => kernel.users.elsewhere(devs).map((mount) => entryOf(mount, tree, 1)),
+      superblocks: kernel.superblocks.port(),
+      namespaces: {
+        mounts: (isWanted) => kernel.users.elsewhere(tree).filter(isWanted),
       },
       notes: this.notes.port(life),
       uptime: () => this.#scheduler.now,
       processes: {
         runs: ({ pid }) => this.services.helperRuns(pid),
-        holding: (dev, mountPoint, excludePids) =>
-          this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () =>
-            kernel.users.holders(dev, mountPoint).filter(({ pid }) => !excludePids.includes(pid)),
-          ),
+        holding: (sought, excludePids) =>
+          this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () => {
+            const found = kernel.users.holding(sought, tree).filter(({ pid }) => !excludePids.includes(pid));
+            // Now and then a search is cut short.
+            const complete = !this.#chance.once(0.03);
+            return { holders: complete ? found : found.slice(0, found.length / 2), complete };
+          }),
       },
     };
   }

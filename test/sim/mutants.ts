@@ -2,7 +2,7 @@
 // one of them, each by the invariant that it breaks; a simulation that cannot fail proves nothing.
 
 import type { Broker } from '../../src/core/broker-api.js';
-import type { Survey } from '../../src/core/domains.js';
+import type { Domain, Survey } from '../../src/core/domains.js';
 import type { Change, Ledger } from '../../src/core/records.js';
 import type { EvidencePolicy } from '../../src/engine/ports.js';
 import type { Machine, ProbeChild } from '../../src/sys/ports.js';
@@ -268,6 +268,14 @@ export const MUTANTS: readonly Mutant[] = [
     ),
   },
   {
+    defect: 'another file of the domain on the leaf, as a snapshot leaves it, is no evidence',
+    caughtBy: ['I1', 'I2'],
+    profile: 'points',
+    makers: hearing((survey) =>
+      survey === null ? null : { ...survey, domains: survey.domains.map(withoutFile('of-nobody')) },
+    ),
+  },
+  {
     defect: 'holds are lifted by evidence although only the operator may',
     caughtBy: ['I1'],
     profile: 'points',
@@ -331,3 +339,13 @@ export const MUTANTS: readonly Mutant[] = [
     })),
   },
 ];
+
+/** A domain that does not tell of files with this name. */
+function withoutFile(name: string): (domain: Domain) => Domain {
+  const others = (path: string | null): boolean => path?.endsWith(`/${name}`) !== true;
+  return (domain) => ({
+    ...domain,
+    disks: domain.disks.filter(({ path }) => others(path)),
+    otherFiles: domain.otherFiles.filter(others),
+  });
+}

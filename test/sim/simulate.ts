@@ -139,8 +139,7 @@ class Run {
       const listed = agent.engine.list().mounts.find(({ leaf }) => leaf === history.volume.leaf);
       if (listed === undefined || listed.hold === null) continue;
       this.#lifted(history);
-      const context = { deadlineMs: 10_000, signal: new AbortController().signal };
-      await this.#drive(agent.engine.liftHold(history.volume.leaf, context));
+      await this.#lift(history);
     }
     await this.#until(scheduler.now + END_MS);
     if (this.violated) return;
@@ -156,6 +155,19 @@ class Run {
       await this.#until(scheduler.now + LAST_LOOK_MS);
     }
     judgeEmpty(records, truth, host, histories, fail);
+  }
+
+  /** The operator lifts a hold; refused while the last survey or process shows a use, and asked again then. */
+  async #lift({ volume: { leaf } }: History): Promise<void> {
+    const { processes, scheduler, fail } = this.#world;
+    for (let round = 0; round < 5; round += 1) {
+      const { agent } = processes;
+      if (this.violated || agent === null) return;
+      const context = { deadlineMs: 10_000, signal: new AbortController().signal };
+      if ((await this.#drive(agent.engine.liftHold({ leaf, force: false }, context))) !== null) return;
+      await this.#until(scheduler.now + 20_000);
+    }
+    fail('I3', 'a hold cannot be lifted although nobody uses the mount');
   }
 
   /** What keeps a mount by the operator's word is not kept any more. */

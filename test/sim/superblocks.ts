@@ -119,7 +119,7 @@ export class Superblocks {
   }
 
   /** The kernel's record, as one life of the broker reads it: nothing tells it whether it is the record of an earlier one. */
-  port(): Omit<RecordPort, 'elsewhere'> {
+  port(): RecordPort {
     this.#readers += 1;
     const record = `record-${this.#readers}`;
     const recorded = (one: Superblock): Recorded => {

@@ -1,11 +1,14 @@
 // Who uses what is mounted: open files and calls, which keep a mount of ours busy; descriptors on their way through a
 // socket, which no scan finds; and copies in other mount namespaces, which are private, so that our unmount leaves them.
 
+import type { MountEntry } from '../../src/core/mountinfo.js';
 import type { Holder } from '../../src/core/observation.js';
-import type { Node } from './directories.js';
+import type { Sought } from '../../src/sys/ports.js';
+import type { Node, Tree } from './directories.js';
 import type { Kernel, Mount } from './kernel.js';
 import type { Scheduler } from './scheduler.js';
 import type { Superblock } from './superblocks.js';
+import { entryOf } from './table.js';
 
 /** A copy in another mount namespace, private: what happens in ours does not reach it. */
 export interface Copy {
@@ -22,6 +25,9 @@ export interface Copy {
 export interface Use {
   /** The mount that it pins; null: it came through a copy in another namespace. */
   readonly mount: Mount | null;
+  /** That mount, or the one that was copied. */
+  readonly of: Mount;
+  readonly began: number;
   readonly superblock: Superblock;
   /** Who has it; null: no scan finds it. */
   readonly holder: Holder | null;
@@ -45,17 +51,19 @@ export class Users {
     const { superblock } = mount;
     superblock.wasUsed = true;
     const unrefer = this.#pin(mount, holder === null ? 'a descriptor in flight' : `${holder.command} ${holder.pid}`);
-    const use: Use = { mount, superblock, holder, unrefer };
+    const use: Use = { mount, of: mount, superblock, holder, began: this.#scheduler.now, unrefer };
     this.uses.add(use);
     this.#kernel.changed(mount.mountPoint, 'stranger');
     return use;
   }
 
   /** Somebody opens a file by a copy in another namespace, which keeps no mount of ours busy. */
-  openIn({ mount: { superblock }, holder }: Copy): Use {
+  openIn({ mount, holder: resident }: Copy): Use {
+    const { superblock } = mount;
+    const holder = resident === null ? null : ({ ...resident, by: 'descriptor' } as const);
     superblock.wasUsed = true;
     const unrefer = this.#kernel.superblocks.refer(superblock, 'a file that is open in another namespace');
-    const use: Use = { mount: null, superblock, holder, unrefer };
+    const use: Use = { mount: null, of: mount, superblock, holder, began: this.#scheduler.now, unrefer };
     this.uses.add(use);
     return use;
   }
@@ -94,21 +102,27 @@ export class Users {
     };
   }
 
-  /** What a scan of all processes finds: who uses mounts at this place, and namespaces that have a copy of them. */
-  holders(dev: string, mountPoint: string): Holder[] {
-    const users = [...this.uses].filter(
-      ({ mount }) => mount?.dev === dev && mount.mountPoint === mountPoint && this.#kernel.mounts.includes(mount),
-    );
-    const isCopy = ({ mount }: Copy): boolean =>
-      mount.dev === dev && (mount.superblock.kind !== 'host' || mount.mountPoint === mountPoint);
-    return [...users, ...[...this.copies].filter(isCopy)].flatMap(({ holder }) => (holder === null ? [] : [holder]));
+  /** What a search finds: processes of all namespaces, copies that nobody was seen to use, and mounts elsewhere. */
+  holding(sought: Sought, tree: Tree): Holder[] {
+    const isThere = (mount: Mount): boolean => sought.devices.includes(mount.dev) && isSought(mount, sought, tree);
+    const users = [...this.uses]
+      .filter(({ of }) => isThere(of))
+      .flatMap(({ holder }) => (holder === null ? [] : [holder]));
+    const copies = [...this.copies].filter(({ mount }) => isThere(mount)).flatMap(({ holder }) => holder ?? []);
+    const mounts = this.#kernel.mounts
+      .filter((mount) => isThere(mount) && mount.mountPoint !== sought.mountPoint)
+      .map(({ mountPoint }) => ({ pid: 0, command: mountPoint, by: 'mount' }) as const);
+    const seen = new Set(users.map(({ pid }) => pid));
+    return [...users, ...copies.filter(({ pid }) => !seen.has(pid)), ...mounts];
   }
 
-  /** Mounts on these superblocks that a scan of other namespaces finds. */
-  elsewhere(devs: ReadonlySet<string>): Mount[] {
-    return [...this.copies]
-      .filter(({ mount, holder }) => holder !== null && devs.has(mount.dev))
-      .map(({ mount }) => mount);
+  /** Mounts that other namespaces show, as far as a process lives in them. */
+  elsewhere(tree: Tree): MountEntry[] {
+    return [...this.copies].flatMap(({ mount, on, holder }) => {
+      if (holder === null) return [];
+      const entry = entryOf(mount, tree, 1);
+      return [on === null ? { ...entry, mountPoint: `/elsewhere/${holder.pid}` } : { ...entry, mountPoint: on.path }];
+    });
   }
 
   /** Whether this process, which was seen using a mount, runs. */
@@ -131,4 +145,12 @@ export class Users {
     this.copies.clear();
     this.uses.clear();
   }
+}
+
+/** Of a bind only what shows the bound directory, or what lies below it, counts: others use the rest of its superblock. */
+function isSought({ directory }: Mount, sought: Sought, tree: Tree): boolean {
+  if (sought.kind === 'superblock') return true;
+  if (directory === null) return false;
+  const root = tree.textOf(directory);
+  return root === sought.root || root.startsWith(`${sought.root}/`);
 }

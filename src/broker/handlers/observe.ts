@@ -7,7 +7,7 @@ import type { Access, Judgement } from '../../core/verdict.js';
 import type { Context } from '../context.js';
 import { type Deadline, LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
-import { adoptUnits, clientsOf, formerOf, noteSuperblock, unitOf } from '../client-states.js';
+import { adoptUnits, clientsOf, formerOf, noteMounts, unitOf } from '../client-states.js';
 import { describeMounts, look, OUT_OF_PLACE, type Sight, stillOnTop } from '../sight.js';
 import type { Handler } from './handler.js';
 
@@ -66,14 +66,6 @@ async function clientsBeside(context: Context, place: Place, deadline: Deadline)
   const isSteady = same && states.length === 1 && states[0]?.isHere === true;
   unitsSeen.learn(place.mountpoint, isSteady ? after : undefined, seen.unit, moment);
   return seen;
-}
-
-/** Takes down whose superblocks are mounted at the leaf as the volume. */
-function noteMounts(context: Context, place: Place): void {
-  if (place.identifiedBy !== null) return;
-  for (const entry of context.machine.table.at(place.mountpoint)) {
-    if (place.recognises(entry)) noteSuperblock(context, place, entry.dev);
-  }
 }
 
 interface Judged {

@@ -1,9 +1,9 @@
 // `disk` and `holders`: who and what is in a mounted volume. Neither follows a link or leaves the volume.
 
 import { FairleadError } from '../../core/errors.js';
-import { MAX_HOLDERS } from '../../core/limits.js';
 import { parseDiskName } from '../../core/names.js';
 import { LATE, within } from '../../core/deadline.js';
+import { holdersOf } from '../holders.js';
 import { type Place, placeOf } from '../place.js';
 import { inDoubt, requireInPlace, requireRecognised } from '../policy.js';
 import { look } from '../sight.js';
@@ -34,16 +34,19 @@ export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
   }
 };
 
-/** Processes that keep the mounted volume busy, our own probes left out. */
+/**
+ * Who keeps the mounted volume busy, our own probes left out. A mount of ours that somebody else's covers has users,
+ * too. Where nothing of ours is mounted nobody has anything to lose.
+ */
 export const holders: Handler<'holders'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);
-  const { top, doubt } = await look(context, place, deadline);
+  const { mounts, doubt } = await look(context, place, deadline);
   if (doubt !== null) throw inDoubt(place, doubt);
-  if (top?.recognised !== true) return [];
-  const looking = context.machine.processes.holding(top.entry.dev, place.mountpoint, context.prober.pids);
+  const ours = mounts.filter(({ recognised }) => recognised).map(({ entry }) => entry);
+  const looking = holdersOf(context, place, ours, deadline.remaining);
   const found = await within(context.machine.clock, looking, deadline.remaining);
   if (found === LATE) throw failure(place, 'deadline-exceeded', 'The processes were not looked at in time. Try again.');
-  return found.slice(0, MAX_HOLDERS);
+  return { holders: [...found.holders], complete: found.complete };
 };
 
 function failure(

@@ -1,5 +1,7 @@
 // The leaf directory: made empty, 0700, root's; removed only when it is empty and nothing is mounted or mounting there.
 
+import type { Context } from '../context.js';
+import type { Place } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
 import { clientsOf, formerOf } from '../client-states.js';
 import { makeQuiet } from '../quiet.js';
@@ -37,10 +39,11 @@ export const removeLeaf: Executor = async ({ context, place, deadline, begin }) 
   }
   const clients = await clientsOf(context, place, deadline);
   if (clients === null) return refused(place, 'unavailable', 'The units of the volume could not be asked. Try again.');
-  // rmdir takes what is mounted on the directory in other mount namespaces away with it (mount_namespaces(7)).
   if (formerOf(clients).some(({ state }) => state === 'serving')) {
     return refused(place, 'busy', 'The volume is still in use where its mount was copied or moved to.');
   }
+  const needed = neededElsewhere(context, place);
+  if (needed !== null) return refused(place, 'busy', needed);
   begin();
   switch (context.machine.directories.removeLeaf(place.base, leaf)) {
     case 'removed':
@@ -57,3 +60,13 @@ export const removeLeaf: Executor = async ({ context, place, deadline, begin }) 
       return refused(place, 'foreign', 'No directory lies where the leaf belongs. Find out who made it and remove it.');
   }
 };
+
+/**
+ * Why the directory must stay for the sake of another mount namespace; null: it need not. rmdir would take away what is
+ * mounted on it there (mount_namespaces(7)). The base may be anywhere in that namespace, the leaf's name is its own.
+ */
+function neededElsewhere({ machine }: Context, { volume }: Place): string | null {
+  const there = machine.namespaces.mounts(({ mountPoint }) => mountPoint.endsWith(`/${volume.leaf}`));
+  if (there === null) return 'It cannot be seen whether another mount namespace has something mounted on the leaf.';
+  return there.length === 0 ? null : 'Another mount namespace has something mounted on the leaf.';
+}

@@ -9,6 +9,7 @@ import type { HelperEnd } from '../../sys/ports.js';
 import type { Command } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
 import { awaitClients, endHelper, noteSuperblock } from '../client-states.js';
+import { holdersInDoubt } from '../holders.js';
 import { empty, helpersOver } from '../quiet.js';
 import { look, type SeenMount, stillOnTop, stillThere } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
@@ -111,7 +112,7 @@ function busy({ place }: Attempt): StepEnd {
 
 async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): Promise<StepEnd> {
   const { context, place, deadline } = attempt;
-  const { machine, prober } = context;
+  const { machine } = context;
   const budgetMs = Math.floor(
     Math.min(place.settings.mountTimeoutMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)),
   );
@@ -123,9 +124,9 @@ async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): P
   }
   if (!stillThere(context, place, mount)) return CHANGED;
   if (ended.end === 'not-started') return notStarted(place, ended);
-  const looking = machine.processes.holding(mount.entry.dev, place.mountpoint, prober.pids);
-  const holders = await within(machine.clock, looking, deadline.before(ANSWER_RESERVE_MS));
-  if (holders !== LATE && holders.length > 0) return busy(attempt);
+  const ms = deadline.before(ANSWER_RESERVE_MS);
+  const found = await within(machine.clock, holdersInDoubt(context, place, [mount.entry], ms), ms);
+  if (found !== LATE && found.holders.length > 0) return busy(attempt);
   if (ended.end === 'late') {
     return refused(place, 'hung', 'The unmount helper did not end within its time and was ended. Try again.');
   }

@@ -13,6 +13,7 @@ import {
   MAX_HTTP_REQUESTS,
 } from '../../core/limits.js';
 import { parseDecimal } from '../../core/numbers.js';
+import { refusal } from '../../core/text.js';
 import type { Log } from '../../sys/log.js';
 import { listenAt, peerOf } from '../../sys/sockets.js';
 import { mayUse, type AccessRule } from './access.js';
@@ -150,13 +151,26 @@ function serve(route: Route, request: FastifyRequest, reply: FastifyReply, house
   });
   const leaf = (request.params as { readonly leaf?: string }).leaf ?? '';
   const deadlineMs = (route.body === null ? askedDeadline(request.query) : null) ?? route.deadlineMs(body);
-  return route.answer({ body, leaf }, { deadlineMs, signal: gone.signal }, house);
+  const flags = askedFlags(route, request.query);
+  return route.answer({ body, leaf, flags }, { deadlineMs, signal: gone.signal }, house);
 }
 
 /** Requests without a body may say their deadline behind the path. */
 function askedDeadline(query: unknown): number | null {
   const { timeoutMs } = query as { readonly timeoutMs?: unknown };
   return timeoutMs === undefined ? null : parseDecimal(timeoutMs, 'timeoutMs', { min: 1, max: MAX_DEADLINE_MS });
+}
+
+/** The flags of the route that the query says are true. */
+function askedFlags({ flags = {} }: Route, query: unknown): ReadonlySet<string> {
+  const given = query as Readonly<Record<string, unknown>>;
+  return new Set(
+    Object.keys(flags).filter((name) => {
+      const value = given[name];
+      if (value !== undefined && value !== 'true' && value !== 'false') throw refusal(name, 'must be true or false');
+      return value === 'true';
+    }),
+  );
 }
 
 function answerError(log: Log, reply: FastifyReply, error: unknown): FastifyReply {

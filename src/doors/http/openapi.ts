@@ -31,6 +31,12 @@ function operation(route: Route): Record<string, unknown> {
     ...(route.path.includes('{leaf}')
       ? [{ name: 'leaf', in: 'path', required: true, schema: { type: 'string', pattern: '^[0-9a-f]{32}$' } }]
       : []),
+    ...Object.entries(route.flags ?? {}).map(([name, description]) => ({
+      name,
+      in: 'query',
+      description,
+      schema: { type: 'boolean' },
+    })),
     ...(route.body === null ? [{ name: 'timeoutMs', in: 'query', schema: schemaOf(timeoutMs, 'input') }] : []),
   ];
   return {

@@ -102,13 +102,15 @@ export const VOLUME_ROUTES: readonly Route[] = [
     name: 'liftHold',
     method: 'DELETE',
     path: '/v1/mounts/{leaf}/hold',
-    summary: 'Lift the hold of a mount that was found without a record; it is then released unless it is used.',
+    summary:
+      'Lift the hold of a mount that was found without a record; it is then released unless it is used. `busy` while a domain or a process uses it, or may use it.',
+    flags: { force: 'Lift it whoever uses the mount. Default false.' },
     body: null,
     reply: forms.liftReply,
     deadline: DEFAULT_SHORT_DEADLINE_MS,
-    answer: ({ leaf }, context, { engine }) => {
+    answer: ({ leaf, flags }, context, { engine }) => {
       if (!isLeaf(leaf)) throw refusal('leaf', 'must be 32 lower-case hex digits, as ls shows them');
-      return engine.liftHold(leaf, context);
+      return engine.liftHold({ leaf, force: flags.has('force') }, context);
     },
   }),
   route({

@@ -85,7 +85,7 @@ export const listReply = z.object({
               since: z.string().meta({ description: 'ISO 8601.' }),
               orphan: z.enum(['no-domain', 'unused']).nullable().meta({
                 description:
-                  'For a virtual machine, on complete evidence: there is no such domain, or it does not have the disk.',
+                  'For a virtual machine, on complete evidence: there is no such domain, or it names no file of the volume.',
               }),
             }),
           )

@@ -2,19 +2,22 @@
 // Fairlead, is not taken away behind their backs.
 
 import { Deadline } from '../../core/deadline.js';
+import { filesOf, filesOnLeaves } from '../../core/domain-use.js';
 import { isDomainUuid, type Domain, type DomainDisk, type DomainUuid } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
 import type { DiskName } from '../../core/names.js';
 import { diskPathOf } from '../../core/paths.js';
 import type { DisconnectReply, RequestContext } from '../../core/requests.js';
 import type { VmDetachReply, VmDetachRequest } from '../../core/vm-requests.js';
-import type { Volume } from '../../core/volume.js';
+import { escapeForLog, listed } from '../../core/text.js';
+import type { Leaf, Volume } from '../../core/volume.js';
 import { answerInTime, isRefusal, look, notKnown, stepTime, UNDO_MS, unhurried, withSentence } from './operation.js';
 import type { Begun } from './begun.js';
-import { attachmentOf, consumerOf, diskAt, isNovas, usesFile } from './ours.js';
+import { attachmentOf, attachmentsOf, consumerOf, diskAt, isNovas, usesFile } from './ours.js';
 import type { LibvirtDoorPorts } from './ports.js';
 import { diskTurn, type Turns } from './turns.js';
 
+const ATTACHMENT_KEPT = 'Its attachment is kept.';
 const KEPT = 'The disk and its attachment are left as they are.';
 const ATTACHMENT_LEFT =
   'The domain no longer has the disk, but its attachment may not have ended: say fairlead vm detach again, with URL and --disk.';
@@ -52,6 +55,7 @@ export async function detach(
       const target = request.choice.by === 'target' ? request.choice.target : null;
       if (target !== null) begun.remember(uuid, target, found);
       const changed = await unplug(ports, found, deadline);
+      await refuseUsed(ports, found, deadline);
       const ended = await disconnect(ports, found, deadline, changed);
       if (target !== null) begun.forget(uuid, target);
       const { domain, described } = found;
@@ -196,6 +200,51 @@ async function unplug(ports: LibvirtDoorPorts, found: Found, deadline: Deadline)
     if (seen.seen === 'domain' && usesFile(seen.domain, path)) throw error;
     return true;
   }
+}
+
+/**
+ * An attachment does not end while the domain needs the volume under another name: an external snapshot or a block
+ * pull renames a disk, and an overlay elsewhere rests on it. Another attachment of the domain keeps the mount as well
+ * as this one.
+ */
+async function refuseUsed(
+  ports: LibvirtDoorPorts,
+  { uuid, domain, volume, disk, path, described }: Found,
+  deadline: Deadline,
+): Promise<void> {
+  if (domain === null) return;
+  const { leaf } = volume;
+  const ours = attachmentsOf(ports.engine.list(), leaf, uuid);
+  if (!ours.some((one) => one.disk === disk)) return;
+  const seen = await look(ports, uuid, deadline);
+  if (seen === null) throw notKnown(null, ATTACHMENT_KEPT);
+  if (seen.seen === 'no-domain') return;
+  if (usesFile(seen.domain, path)) throw stillUsed(leaf, [disk]);
+  if (ours.length > 1) return;
+  const files = filesOnLeaves(filesOf(seen.domain)).get(leaf);
+  if (files !== undefined) throw stillUsed(leaf, [...files]);
+  const { unknown } = seen.domain;
+  // A disk that the domain had until now was its own, and what another image of it rests on has not changed.
+  if (unknown === undefined || (unknown === 'backing' && described !== null)) return;
+  throw new FairleadError(
+    'unavailable',
+    `${UNKNOWN[unknown]} So the domain may still need the volume. ${ATTACHMENT_KEPT} Then say the same again. If you know that it does not: fairlead disconnect URL --disk NAME --consumer vm:UUID.`,
+    { leaf },
+  );
+}
+
+const UNKNOWN = {
+  files:
+    "Not every file of the domain could be found out: look at virsh dumpxml and at libvirt's storage pools (virsh pool-list --all).",
+  backing: 'While the domain does not run, libvirt does not tell what its other images rest on: start it.',
+} as const;
+
+function stillUsed(leaf: Leaf, files: readonly string[]): FairleadError {
+  return new FairleadError(
+    'busy',
+    `The domain still names ${listed(files.map((file) => (file === '' ? 'the volume itself' : escapeForLog(file))))} on this volume, perhaps since an external snapshot or a block pull. ${ATTACHMENT_KEPT} Look at virsh dumpxml; take these from the domain or commit the snapshot, then say the same again with URL and --disk.`,
+    { field: 'disk', leaf },
+  );
 }
 
 async function disconnect(

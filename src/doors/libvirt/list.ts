@@ -1,10 +1,12 @@
 // The list: which domains have which disks in volumes of ours, and the attachments whose domain or disk is not there. Two truths side by
 // side, libvirt's and the ledger's; nothing is changed.
 
+import { filesOf, filesOnLeaves } from '../../core/domain-use.js';
 import type { Domain, DomainDisk } from '../../core/domains.js';
 import type { ListReply, RequestContext } from '../../core/requests.js';
 import type { ListedVmDisk, ListedVmOrphan, VmListReply } from '../../core/vm-requests.js';
-import { attachmentOf, placeOf, usesFile, uuidOf } from './ours.js';
+import type { Leaf } from '../../core/volume.js';
+import { attachmentOf, placeOf, uuidOf } from './ours.js';
 import type { LibvirtDoorPorts } from './ports.js';
 import { diskTurn, type Turns } from './turns.js';
 
@@ -67,16 +69,21 @@ function listedDisk(
 
 function orphans({ mounts }: ListReply, domains: readonly Domain[]): ListedVmOrphan[] {
   const byUuid = new Map(domains.map((domain) => [domain.uuid, domain]));
-  return mounts.flatMap(({ leaf, url, mountpoint, attachments }) =>
+  return mounts.flatMap(({ leaf, url, attachments }) =>
     attachments.flatMap(({ id, consumer, disk, orphan }): ListedVmOrphan[] => {
       const uuid = uuidOf(consumer);
       if (uuid === null) return [];
       const domain = byUuid.get(uuid);
-      if (domain !== undefined && (disk === null || usesFile(domain, `${mountpoint}/${disk}`))) return [];
+      // As in the engine's evidence: whatever it names on the leaf may be the disk under another name.
+      if (domain !== undefined && (disk === null || mayUse(domain, leaf))) return [];
       const why = domain === undefined ? 'no-domain' : 'unused';
       return [{ attachment: id, consumer, leaf, url, disk, why, confirmed: orphan !== null }];
     }),
   );
+}
+
+function mayUse(domain: Domain, leaf: Leaf): boolean {
+  return domain.unknown !== undefined || filesOnLeaves([...filesOf(domain), ...domain.remembered]).has(leaf);
 }
 
 function inOrder(left: ListedVmDisk, right: ListedVmDisk): number {

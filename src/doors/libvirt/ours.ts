@@ -29,9 +29,14 @@ export function attachmentOf(
   uuid: DomainUuid,
   disk: string | null,
 ): ListedAttachment | undefined {
+  return attachmentsOf(list, leaf, uuid).find((one) => one.disk === disk);
+}
+
+/** All attachments of this volume whose user is this domain. */
+export function attachmentsOf(list: ListReply, leaf: Leaf, uuid: DomainUuid): readonly ListedAttachment[] {
   const user = userOf(consumerOf(uuid));
-  const mount = list.mounts.find((listed) => listed.leaf === leaf);
-  return mount?.attachments.find((one) => userOf(one.consumer) === user && one.disk === disk);
+  const mount = list.mounts.find((one) => one.leaf === leaf);
+  return mount?.attachments.filter(({ consumer }) => userOf(consumer) === user) ?? [];
 }
 
 /** Whether Nova made this attachment: then it is Nova's to end. */

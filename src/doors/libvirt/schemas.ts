@@ -105,7 +105,7 @@ export const disksReply = z.object({
         url: z.string().nullable(),
         disk: z.string().nullable(),
         why: z.enum(['no-domain', 'unused']).meta({
-          description: 'There is no such domain; or it does not have the disk.',
+          description: 'There is no such domain; or it names no file of the volume.',
         }),
         confirmed: z.boolean().meta({
           description: 'It has been so for libvirt.evidence_age: nobody is just about to give the domain the disk.',

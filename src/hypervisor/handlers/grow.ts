@@ -2,11 +2,14 @@
 // does it. Which of both it is, all domains together say.
 
 import { type DiskFormat, parseDiskFormat } from '../../core/disk.js';
+import { ANY_FILE, filesOf, filesOnLeaves } from '../../core/domain-use.js';
 import type { Domain, DomainDisk, DomainUuid } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
+import type { Context } from '../context.js';
 import { checkDiskBytes } from '../disk-bytes.js';
 import { giveToImageUser } from '../give.js';
 import { openDisk, ROOTS_OWN } from '../image-chain.js';
+import { copiesOfLeaves, throughLeaf } from '../mount-copies.js';
 import { type DiskPlace, placeOf, requireUsable } from '../place.js';
 import type { ResultOf } from '../protocol.js';
 import { alone, type Call, type Handler } from './handler.js';
@@ -34,7 +37,7 @@ export const grow: Handler<'grow'> = async (call, request) => {
       throw new FairleadError('conflict', message, { field: 'format', leaf: place.volume.leaf });
     }
     if (own.some((disk) => disk.live)) return await growLive(call, place, usersOf(domains, place), format, bytes);
-    requireUnused(domains, complete, place);
+    requireUnused(context, domains, complete, place);
     return await growImage(call, place, format, bytes);
   });
 };
@@ -55,17 +58,28 @@ function usersOf(domains: readonly Domain[], { path }: DiskPlace): readonly User
     );
 }
 
-/** No running domain may use the file, as a disk or under one: two that write an image destroy it. */
-function requireUnused(domains: readonly Domain[], complete: boolean, { path, volume }: DiskPlace): void {
+/**
+ * No running domain may use the file, as a disk or under one, whatever it calls the way to it: two that write an image
+ * destroy it.
+ */
+function requireUnused(
+  context: Context,
+  domains: readonly Domain[],
+  complete: boolean,
+  { disk, volume }: DiskPlace,
+): void {
   const details = { field: 'disk', leaf: volume.leaf };
   if (!complete) {
     const message = 'Not every domain could be read, so one of them may use the disk. Look at libvirt, then try again.';
     throw new FairleadError('unavailable', message, details);
   }
-  const users = domains.filter(
-    ({ running, disks, otherFiles }) =>
-      running && (disks.some((disk) => disk.live && disk.path === path) || otherFiles.includes(path)),
-  );
+  const copies = copiesOfLeaves(context);
+  const users = domains.filter(({ running, disks, otherFiles }) => {
+    const paths = filesOf({ disks: disks.filter(({ live }) => live), otherFiles });
+    const spelled = [...paths, ...paths.flatMap((path) => copies.flatMap((copy) => throughLeaf(copy, path) ?? []))];
+    const files = filesOnLeaves(spelled).get(volume.leaf);
+    return running && (files?.has(disk) === true || files?.has(ANY_FILE) === true);
+  });
   if (users.length === 0) return;
   const count = users.length === 1 ? 'Another running domain uses' : `${users.length} other running domains use`;
   throw new FairleadError('busy', `${count} the disk. Grow it through one of them, or shut them down first.`, details);

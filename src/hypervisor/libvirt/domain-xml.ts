@@ -2,30 +2,26 @@
 // read one by one; of everything else each absolute path counts, wherever it stands, since a path too many keeps a mount
 // and a path too few loses one. What is not a well-formed description of bounded size is refused as a whole.
 
-import { SaxesParser, type SaxesTagPlain } from 'saxes';
+import type { SaxesTagPlain } from 'saxes';
 import { type DomainDisk, type DomainUuid, isDomainUuid } from '../../core/domains.js';
-import { FairleadError } from '../../core/errors.js';
-import { MAX_DOMAIN_FILES, MAX_DOMAIN_XML_BYTES, MAX_DOMAIN_XML_DEPTH, MAX_PATH_BYTES } from '../../core/limits.js';
+import { MAX_DOMAIN_FILES, MAX_PATH_BYTES } from '../../core/limits.js';
+import { FileCollector, type NamedFiles, readXml, unreadable } from './xml-files.js';
 
 /** A disk as one description has it. */
 export type DescribedDisk = Omit<DomainDisk, 'live' | 'persistent'>;
 
-/** A volume in one of libvirt's own storage pools: only libvirt knows its path. */
-export interface PoolVolume {
-  readonly pool: string;
-  readonly volume: string;
-}
-
 /** What one description says. */
-export interface Description {
+export interface Description extends NamedFiles {
   readonly uuid: DomainUuid;
   readonly name: string;
   /** Whether it describes a running domain: only those have an id. */
   readonly running: boolean;
   readonly disks: readonly DescribedDisk[];
-  /** Absolute paths that are not the source of a disk, each once. */
-  readonly otherFiles: readonly string[];
-  readonly poolVolumes: readonly PoolVolume[];
+  /**
+   * Sources of disks of which it is not told what they rest on: an image of a format that may rest on others, without
+   * the end of its chain. So are all of a domain that does not run, unless somebody wrote the chain down.
+   */
+  readonly untold: readonly string[];
 }
 
 /** Elements whose content is the user's or says nothing of files the guest uses. */
@@ -38,38 +34,17 @@ const NOT_FILES = new Set([
   'domain/devices/emulator',
 ]);
 const DISK = 'domain/devices/disk';
+/** Formats of images that rest on no other. */
+const PLAIN_FORMATS = new Set(['raw', 'luks', 'iso']);
 /** Levels of elements that are told apart; paths of all levels would grow with the square of the depth. */
 const NAMED_LEVELS = 4;
 const DEEPER = '…';
-/** Within QEMU's own arguments, paths stand between these. */
-const ARGUMENT_PARTS = /[\s,;="'{}[\]:]+/;
 
 /** The description in `xml`; `helper-failed` when it cannot be read. */
 export function readDescription(xml: string): Description {
-  if (Buffer.byteLength(xml) > MAX_DOMAIN_XML_BYTES) throw unreadable();
   const reader = new DescriptionReader();
-  const parser = new SaxesParser({ xmlns: false, position: false });
-  parser.on('error', (error) => {
-    throw unreadable(error);
-  });
-  parser.on('doctype', () => {
-    // libvirt writes none, and nothing good comes of entities.
-    throw unreadable();
-  });
-  parser.on('opentag', (tag) => reader.open(tag));
-  parser.on('text', (text) => reader.text(text));
-  parser.on('cdata', (text) => reader.text(text));
-  parser.on('closetag', () => reader.close());
-  parser.write(xml).close();
+  readXml(xml, reader);
   return reader.done();
-}
-
-function unreadable(cause?: Error): FairleadError {
-  return new FairleadError(
-    'helper-failed',
-    'libvirt described a domain in a way that Fairlead cannot read. Look at virsh dumpxml, and report it.',
-    cause === undefined ? {} : { cause },
-  );
 }
 
 type Attributes = Readonly<Record<string, string>>;
@@ -81,6 +56,8 @@ interface OpenDisk {
   driver: Attributes;
   readOnly: boolean;
   serial: string | null;
+  /** The end of its chain of backing files was told. */
+  isChainTold: boolean;
 }
 
 class DescriptionReader {
@@ -94,13 +71,15 @@ class DescriptionReader {
   /** How many elements deep we are in something that is not looked at. */
   #ignored = 0;
   readonly #disks: DescribedDisk[] = [];
-  readonly #otherFiles = new Set<string>();
-  readonly #poolVolumes: PoolVolume[] = [];
+  readonly #untold: string[] = [];
+  readonly #collector = new FileCollector();
+  /** How many elements deep we are in a copy of a disk, which has a chain of its own. */
+  #mirrored = 0;
 
-  open({ name, attributes }: SaxesTagPlain): void {
+  open(tag: SaxesTagPlain): void {
+    const { name, attributes } = tag;
     const path = this.#open.length < NAMED_LEVELS ? [...this.#open.slice(-1), name].join('/') : DEEPER;
     if (this.#open.length === 0 && name !== 'domain') throw unreadable();
-    if (this.#open.length >= MAX_DOMAIN_XML_DEPTH) throw unreadable();
     this.#text = '';
     this.#open.push(path);
     if (this.#ignored > 0 || NOT_FILES.has(path)) {
@@ -117,10 +96,13 @@ class DescriptionReader {
         driver: {},
         readOnly: false,
         serial: null,
+        isChainTold: false,
       };
     }
-    this.#diskPart(path, attributes);
-    this.#files(path, name, attributes);
+    this.#diskPart(path, name, attributes);
+    // A disk's own source stands with the disk.
+    const own = path === `${DISK}/source` && this.#disk?.type === 'file' ? 'file' : null;
+    this.#collector.element(tag, own);
   }
 
   text(text: string): void {
@@ -136,9 +118,10 @@ class DescriptionReader {
       this.#ignored -= 1;
       return;
     }
+    if (this.#mirrored > 0) this.#mirrored -= 1;
     if (path === 'domain/uuid') this.#uuid = once(this.#uuid, text.trim().toLowerCase());
     if (path === `${DISK}/serial` && this.#disk !== null) this.#disk.serial = text;
-    else this.#file(text.trim());
+    else this.#collector.text(text.trim());
     if (path === DISK) this.#endDisk();
   }
 
@@ -149,39 +132,19 @@ class DescriptionReader {
       name: this.#name,
       running: this.#running,
       disks: this.#disks,
-      otherFiles: [...this.#otherFiles],
-      poolVolumes: this.#poolVolumes,
+      untold: this.#untold,
+      ...this.#collector.done(),
     };
   }
 
-  #diskPart(path: string, attributes: Attributes): void {
+  #diskPart(path: string, name: string, attributes: Attributes): void {
     if (this.#disk === null) return;
+    if (this.#mirrored > 0 || name === 'mirror') this.#mirrored += 1;
+    else if (name === 'backingStore' && Object.keys(attributes).length === 0) this.#disk.isChainTold = true;
     if (path === `${DISK}/source`) this.#disk.source = attributes;
     if (path === `${DISK}/target`) this.#disk.target = attributes;
     if (path === `${DISK}/driver`) this.#disk.driver = attributes;
     if (path === `${DISK}/readonly`) this.#disk.readOnly = true;
-  }
-
-  /** Every absolute path in the attributes, but for a disk's own source, which stands with the disk. */
-  #files(path: string, name: string, attributes: Attributes): void {
-    // Backing stores, mirrors and data files may lie in pools too.
-    const { pool, volume } = attributes;
-    if (pool !== undefined && volume !== undefined) {
-      if (this.#poolVolumes.length >= MAX_DOMAIN_FILES) throw unreadable();
-      this.#poolVolumes.push({ pool, volume });
-    }
-    const own = path === `${DISK}/source` && this.#disk?.type === 'file' ? 'file' : null;
-    const free = /(?:^|:)(?:arg|env)$/.test(name);
-    for (const [attribute, value] of Object.entries(attributes)) {
-      if (attribute === own) continue;
-      for (const part of free ? value.split(ARGUMENT_PARTS) : [value]) this.#file(part);
-    }
-  }
-
-  #file(text: string): void {
-    if (!text.startsWith('/')) return;
-    if (Buffer.byteLength(text) > MAX_PATH_BYTES || this.#otherFiles.size >= MAX_DOMAIN_FILES) throw unreadable();
-    this.#otherFiles.add(text);
   }
 
   #endDisk(): void {
@@ -198,6 +161,8 @@ class DescriptionReader {
       readOnly: disk.readOnly,
       serial: disk.serial,
     });
+    const mayRest = !PLAIN_FORMATS.has(disk.driver['type'] ?? 'raw') && Object.keys(disk.source).length > 0;
+    if (mayRest && !disk.isChainTold) this.#untold.push(file === '' ? target : file);
     this.#disk = null;
   }
 }

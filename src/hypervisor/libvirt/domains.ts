@@ -11,14 +11,28 @@ import {
   type Survey,
 } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
-import { MAX_DOMAIN_READS, MAX_LIBVIRT_ACT_CONNECTIONS, MAX_LIBVIRT_READ_CONNECTIONS } from '../../core/limits.js';
+import {
+  MAX_DOMAIN_READS,
+  MAX_LIBVIRT_ACT_CONNECTIONS,
+  MAX_LIBVIRT_READ_CONNECTIONS,
+  MAX_SNAPSHOTS_READ,
+} from '../../core/limits.js';
 import { Acts } from './acts.js';
 import { Connections, type ConnectionPorts, dialLibvirt } from './connection.js';
-import { type DescribedDisk, type Description, type PoolVolume, readDescription } from './domain-xml.js';
+import { type DescribedDisk, type Description, readDescription } from './domain-xml.js';
 import { LibvirtError, VIR_ERR } from './errors.js';
 import type { BlockInfo, DeviceEvent, DeviceScope, Libvirt, LibvirtOptions } from './libvirt.js';
-import { AFFECT_CONFIG, AFFECT_LIVE, RESIZE_BYTES, type WireDomain, XML_INACTIVE } from './procedures.js';
-import { uuidBytes } from './uuid.js';
+import {
+  AFFECT_CONFIG,
+  AFFECT_LIVE,
+  LIST_HAS_CHECKPOINT,
+  LIST_HAS_SNAPSHOT,
+  RESIZE_BYTES,
+  type WireDomain,
+  XML_INACTIVE,
+} from './procedures.js';
+import { uuidBytes, uuidText } from './uuid.js';
+import { type NamedFiles, readNamedFiles } from './xml-files.js';
 
 /** libvirt at its socket. Nothing is connected yet. */
 export function openLibvirt(options: LibvirtOptions): Libvirt {
@@ -40,11 +54,13 @@ const SCOPES: Readonly<Record<DeviceScope, number>> = {
   both: AFFECT_LIVE | AFFECT_CONFIG,
 };
 
-/** A domain, and whether every file of it is known. */
-interface Read {
-  readonly domain: Domain;
+/** What a part of a domain names, and whether that is all. */
+interface Told {
+  readonly named: readonly NamedFiles[];
   readonly complete: boolean;
 }
+
+const NOTHING: Told = { named: [], complete: true };
 
 class Domains implements Libvirt {
   readonly #clock: Clock;
@@ -78,15 +94,18 @@ class Domains implements Libvirt {
   async survey(budgetMs: number): Promise<Survey> {
     const until = this.#clock.now() + budgetMs;
     const listed = await this.#reads.call('connectListAllDomains', { needResults: 1, flags: 0 }, until);
+    const past = await Promise.all(PAST.map(async (kind) => ({ kind, having: await this.#having(kind, until) })));
     const waiting = [...listed.domains];
     const domains: Domain[] = [];
     let complete = listed.count === listed.domains.length;
     const work = async (): Promise<void> => {
       for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
         try {
-          const read = await this.#read(next, until);
-          domains.push(read.domain);
-          complete &&= read.complete;
+          const uuid = uuidText(next.uuid);
+          const kinds = past.filter(({ having }) => having?.has(uuid) !== false).map(({ kind }) => kind);
+          const read = await this.#read(next, until, kinds);
+          domains.push(read);
+          complete &&= read.unknown !== 'files';
         } catch (error) {
           if (!(error instanceof FairleadError)) throw error;
           if (codeOf(error) !== VIR_ERR.noDomain) complete = false;
@@ -99,7 +118,7 @@ class Domains implements Libvirt {
 
   async domain(name: DomainName, budgetMs: number): Promise<Domain> {
     const until = this.#clock.now() + budgetMs;
-    return (await this.#read(await this.#find(name, until), until)).domain;
+    return await this.#read(await this.#find(name, until), until, PAST);
   }
 
   async attachDevice(domain: DomainUuid, xml: string, scope: DeviceScope, budgetMs: number): Promise<void> {
@@ -163,27 +182,28 @@ class Domains implements Libvirt {
   }
 
   /**
-   * The domain as it is and as it will be at its next start. A running one has two descriptions, unless it is transient; a
-   * stopped one that was put to sleep (virsh managedsave) wakes up with the devices that it had then.
+   * The domain as it is and as it will be at its next start. A running one has two descriptions, unless it is
+   * transient; a stopped one that was put to sleep (virsh managedsave) wakes up with the devices that it had then.
+   * `kinds`: what it may have of the past.
    */
-  async #read(domain: WireDomain, until: number): Promise<Read> {
+  async #read(domain: WireDomain, until: number, kinds: readonly Past[]): Promise<Domain> {
     const now = readDescription((await this.#reads.call('domainGetXmlDesc', { domain, flags: 0 }, until)).xml);
     const next = now.running ? await this.#nextStart(domain, until) : [now, ...(await this.#asleep(domain, until))];
     const live = now.running ? [now] : [];
-    const all = [...live, ...next];
-    const volumes = await this.#paths(
-      all.flatMap(({ poolVolumes }) => poolVolumes),
-      until,
-    );
+    const backup = now.running ? await this.#asFarAsTold((tell) => this.#backup(domain, until, tell)) : NOTHING;
+    const past = await this.#asFarAsTold((tell) => this.#past(domain, until, kinds, tell));
+    const has = await this.#resolved([...live, ...next, ...backup.named], until);
+    const remembered = await this.#resolved(past.named, until);
+    const isWhole = [backup, past, has, remembered].every(({ complete }) => complete);
+    const unknown = isWhole ? (isUntold(live, next) ? 'backing' : null) : 'files';
     return {
-      domain: {
-        uuid: now.uuid,
-        name: now.name,
-        running: now.running,
-        disks: merged(live, next),
-        otherFiles: [...new Set([...all.flatMap(({ otherFiles }) => otherFiles), ...volumes.paths])],
-      },
-      complete: volumes.complete,
+      uuid: now.uuid,
+      name: now.name,
+      running: now.running,
+      disks: merged(live, next),
+      otherFiles: has.files,
+      remembered: remembered.files,
+      ...(unknown === null ? {} : { unknown }),
     };
   }
 
@@ -195,37 +215,144 @@ class Domains implements Libvirt {
   }
 
   async #asleep(domain: WireDomain, until: number): Promise<readonly Description[]> {
-    try {
+    // A driver may not be able to put domains to sleep.
+    return this.#unless([VIR_ERR.noSupport], [], async () => {
       const { has } = await this.#reads.call('domainHasManagedSaveImage', { domain, flags: 0 }, until);
       if (has === 0) return [];
       const { xml } = await this.#reads.call('domainManagedSaveGetXmlDesc', { domain, flags: 0 }, until);
       return [readDescription(xml)];
+    });
+  }
+
+  /** The backup that is being made: its scratch files, and where it goes. */
+  async #backup(domain: WireDomain, until: number, tell: (named: NamedFiles) => void): Promise<boolean> {
+    const { noDomainBackup, noSupport } = VIR_ERR;
+    await this.#unless([noDomainBackup, noSupport], undefined, async () => {
+      const { xml } = await this.#reads.call('domainBackupGetXmlDesc', { domain, flags: 0 }, until);
+      tell(readNamedFiles(xml, 'domainbackup'));
+    });
+    return true;
+  }
+
+  /** What snapshots and checkpoints name; of very many only some, and then not all. */
+  async #past(
+    domain: WireDomain,
+    until: number,
+    kinds: readonly Past[],
+    tell: (named: NamedFiles) => void,
+  ): Promise<boolean> {
+    let complete = true;
+    for (const { list, describe, root, gone } of kinds) {
+      const all = await this.#unless([VIR_ERR.noSupport], [], async () => {
+        const listed = await this.#reads.call(list, { domain, needResults: 1, flags: 0 }, until);
+        complete &&= listed.count === listed.snapshots.length;
+        return listed.snapshots;
+      });
+      complete &&= all.length <= MAX_SNAPSHOTS_READ;
+      for (const snapshot of all.slice(0, MAX_SNAPSHOTS_READ)) {
+        await this.#unless([gone], undefined, async () => {
+          tell(readNamedFiles((await this.#reads.call(describe, { snapshot, flags: 0 }, until)).xml, root));
+        });
+      }
+    }
+    return complete;
+  }
+
+  /**
+   * The domains that have snapshots, or checkpoints; null where libvirt cannot tell at once, so that each has to be
+   * asked.
+   */
+  async #having({ filter }: Past, until: number): Promise<ReadonlySet<string> | null> {
+    try {
+      const { domains, count } = await this.#reads.call(
+        'connectListAllDomains',
+        { needResults: 1, flags: filter },
+        until,
+      );
+      return count === domains.length ? new Set(domains.map(({ uuid }) => uuidText(uuid))) : null;
     } catch (error) {
-      // A driver that cannot put domains to sleep.
-      if (codeOf(error) === VIR_ERR.noSupport) return [];
-      throw error;
+      if (codeOf(error) === null) throw error;
+      return null;
     }
   }
 
-  /** Where volumes of libvirt's own pools lie. A pool or volume that libvirt does not find leaves the answer incomplete. */
-  async #paths(
-    volumes: readonly PoolVolume[],
+  /** What was told before libvirt failed, if it did: the rest of the domain is worth knowing all the same. */
+  async #asFarAsTold(read: (tell: (named: NamedFiles) => void) => Promise<boolean>): Promise<Told> {
+    const named: NamedFiles[] = [];
+    try {
+      return { named, complete: await read((one) => named.push(one)) };
+    } catch (error) {
+      if (!(error instanceof FairleadError) || codeOf(error) === VIR_ERR.noDomain) throw error;
+      return { named, complete: false };
+    }
+  }
+
+  /** What libvirt answers, or something else where it answers one of these errors. */
+  async #unless<T>(codes: readonly number[], otherwise: T, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      const code = codeOf(error);
+      if (code === null || !codes.includes(code)) throw error;
+      return otherwise;
+    }
+  }
+
+  /**
+   * All files, each once, those in volumes of libvirt's own pools too. A pool or volume that libvirt does not find
+   * leaves the answer incomplete.
+   */
+  async #resolved(
+    named: readonly NamedFiles[],
     until: number,
-  ): Promise<{ readonly paths: readonly string[]; readonly complete: boolean }> {
-    const paths: string[] = [];
+  ): Promise<{ readonly files: readonly string[]; readonly complete: boolean }> {
+    const files = new Set(named.flatMap((one) => one.files));
     let complete = true;
-    for (const { pool: poolName, volume: name } of volumes) {
+    for (const { pool: poolName, volume: name } of named.flatMap(({ poolVolumes }) => poolVolumes)) {
       try {
         const { pool } = await this.#reads.call('storagePoolLookupByName', { name: poolName }, until);
         const { volume } = await this.#reads.call('storageVolLookupByName', { pool, name }, until);
-        paths.push((await this.#reads.call('storageVolGetPath', { volume }, until)).path);
+        files.add((await this.#reads.call('storageVolGetPath', { volume }, until)).path);
       } catch (error) {
         if (codeOf(error) === null) throw error;
         complete = false;
       }
     }
-    return { paths, complete };
+    return { files: [...files], complete };
   }
+}
+
+/** What libvirt remembers of a domain, and how it is asked for that; `filter`: of virConnectListAllDomainsFlags. */
+const PAST = [
+  {
+    filter: LIST_HAS_SNAPSHOT,
+    list: 'domainListAllSnapshots',
+    describe: 'domainSnapshotGetXmlDesc',
+    root: 'domainsnapshot',
+    gone: VIR_ERR.noDomainSnapshot,
+  },
+  {
+    filter: LIST_HAS_CHECKPOINT,
+    list: 'domainListAllCheckpoints',
+    describe: 'domainCheckpointGetXmlDesc',
+    root: 'domaincheckpoint',
+    gone: VIR_ERR.noDomainCheckpoint,
+  },
+] as const;
+
+type Past = (typeof PAST)[number];
+
+/**
+ * Whether some image may rest on files of which nobody told: what a running domain has is told, and is the same at
+ * its next start.
+ */
+function isUntold(live: readonly Description[], next: readonly Description[]): boolean {
+  const told = new Set(
+    live.flatMap(({ disks, untold }) =>
+      disks.flatMap(({ path }) => path ?? []).filter((path) => !untold.includes(path)),
+    ),
+  );
+  return [...live, ...next].some(({ untold }) => untold.some((one) => !told.has(one)));
 }
 
 /** libvirt's own code, where it is libvirt that failed. */

@@ -36,6 +36,7 @@ export const VIR_ERR = {
   operationInvalid: 55,
   configUnsupported: 67,
   operationTimeout: 68,
+  noDomainSnapshot: 72,
   argumentUnsupported: 74,
   authCancelled: 79,
   overflow: 82,
@@ -48,6 +49,8 @@ export const VIR_ERR = {
   authUnavailable: 94,
   agentUnsynced: 97,
   deviceMissing: 99,
+  noDomainCheckpoint: 103,
+  noDomainBackup: 104,
 } as const;
 
 interface Meaning {

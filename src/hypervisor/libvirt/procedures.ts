@@ -1,6 +1,6 @@
 // The few procedures of libvirt's protocol that are used here: what may be said to libvirt, and nothing else can be. Numbers and shapes are
 // those of libvirt's src/remote/remote_protocol.x; they only ever grew at their end, so they hold for every libvirt since the
-// version that is named (3.7, of 2017, for the newest).
+// version that is named (6.0, of 2020, for the newest).
 
 import { type AnyShape, hyper, int, list, nothing, opaque, optional, struct, text, uint, type ValueOf } from './xdr.js';
 
@@ -13,6 +13,8 @@ export const KEEPALIVE = { program: 0x6b65_6570, version: 1, ping: 1, pong: 2 } 
 const STRING_MAX = 4_194_304;
 /** REMOTE_DOMAIN_LIST_MAX. */
 const DOMAINS_MAX = 16_384;
+/** REMOTE_DOMAIN_SNAPSHOT_LIST_MAX and REMOTE_DOMAIN_CHECKPOINT_LIST_MAX. */
+const SNAPSHOTS_MAX = 16_384;
 /** REMOTE_AUTH_TYPE_LIST_MAX. */
 const AUTH_TYPES_MAX = 20;
 /** VIR_UUID_BUFLEN, bytes. */
@@ -23,6 +25,8 @@ const words = optional(text(STRING_MAX, 'lossy'));
 const uuid = opaque(UUID_BYTES);
 /** remote_nonnull_domain. `id` is -1 for a domain that does not run. */
 const domain = struct({ name: string, uuid, id: int });
+/** remote_nonnull_domain_snapshot, and remote_nonnull_domain_checkpoint. */
+const snapshot = struct({ name: string, domain });
 /** remote_nonnull_storage_pool. */
 const pool = struct({ name: string, uuid });
 /** remote_nonnull_storage_vol. */
@@ -30,6 +34,10 @@ const volume = struct({ pool: string, name: string, key: string });
 
 /** remote_auth_type. */
 export const AUTH = { none: 0, sasl: 1, polkit: 2 } as const;
+/** virConnectListAllDomainsFlags: VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT. */
+export const LIST_HAS_SNAPSHOT = 4096;
+/** virConnectListAllDomainsFlags: VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT. */
+export const LIST_HAS_CHECKPOINT = 16_384;
 /** virDomainXMLFlags: VIR_DOMAIN_XML_INACTIVE. */
 export const XML_INACTIVE = 2;
 /** virDomainModificationImpact: VIR_DOMAIN_AFFECT_LIVE. */
@@ -62,6 +70,7 @@ export const PROCEDURES = {
   domainAttachDeviceFlags: { number: 160, args: struct({ domain, xml: string, flags: uint }), result: nothing },
   domainDetachDeviceFlags: { number: 161, args: struct({ domain, xml: string, flags: uint }), result: nothing },
   domainHasManagedSaveImage: { number: 183, args: struct({ domain, flags: uint }), result: struct({ has: int }) },
+  domainSnapshotGetXmlDesc: { number: 186, args: struct({ snapshot, flags: uint }), result: struct({ xml: string }) },
   domainGetBlockInfo: {
     number: 194,
     args: struct({ domain, path: string, flags: uint }),
@@ -77,12 +86,24 @@ export const PROCEDURES = {
     args: struct({ needResults: int, flags: uint }),
     result: struct({ domains: list(domain, DOMAINS_MAX), count: uint }),
   },
+  domainListAllSnapshots: {
+    number: 274,
+    args: struct({ domain, needResults: int, flags: uint }),
+    result: struct({ snapshots: list(snapshot, SNAPSHOTS_MAX), count: int }),
+  },
   connectDomainEventCallbackRegisterAny: {
     number: 316,
     args: struct({ event: int, domain: optional(domain) }),
     result: struct({ callback: int }),
   },
   domainManagedSaveGetXmlDesc: { number: 388, args: struct({ domain, flags: uint }), result: struct({ xml: string }) },
+  domainCheckpointGetXmlDesc: { number: 412, args: struct({ snapshot, flags: uint }), result: struct({ xml: string }) },
+  domainListAllCheckpoints: {
+    number: 413,
+    args: struct({ domain, needResults: int, flags: uint }),
+    result: struct({ snapshots: list(snapshot, SNAPSHOTS_MAX), count: int }),
+  },
+  domainBackupGetXmlDesc: { number: 422, args: struct({ domain, flags: uint }), result: struct({ xml: string }) },
 } as const satisfies Readonly<Record<string, Procedure>>;
 
 /** One of the procedures. */

@@ -146,6 +146,38 @@ export async function mountIdThroughServer(handle: Handle): Promise<number> {
   return Number(into.readBigUInt64LE(144));
 }
 
+/** On which superblock something lies, and through which mount it was reached. */
+export interface Whereabouts {
+  /** `major:minor` as stat(2) tells it. Some filesystems (Btrfs, overlayfs) tell others than the mount table does. */
+  readonly dev: string;
+  /** As mountinfo numbers it. */
+  readonly mountId: number;
+}
+
+/**
+ * Where a path leads to, a final link followed. Made for the links of /proc/PID: nothing is asked for, so that even a
+ * FUSE filesystem that lets only its owner in tells its superblock and asks no server (fuse_getattr in fs/fuse/dir.c).
+ * NFS, 9p and whatever lies on them may ask their server whether the file is still there (d_weak_revalidate): see
+ * {@link whereaboutsThroughServer}.
+ */
+export function whereabouts(path: string): Whereabouts {
+  const into = Buffer.alloc(256);
+  statx(AT_FDCWD, path, AT_STATX_DONT_SYNC, 0, into);
+  return readWhereabouts(into);
+}
+
+/** {@link whereabouts} on a pool thread. */
+export async function whereaboutsThroughServer(path: string): Promise<Whereabouts> {
+  const into = Buffer.alloc(256);
+  await statxAsync(AT_FDCWD, path, AT_STATX_DONT_SYNC, 0, into);
+  return readWhereabouts(into);
+}
+
+function readWhereabouts(statx: Buffer): Whereabouts {
+  const dev = `${statx.readUInt32LE(136)}:${statx.readUInt32LE(140)}`;
+  return { dev, mountId: Number(statx.readBigUInt64LE(144)) };
+}
+
 /** What lies at a handle. */
 export interface Facts {
   readonly kind: 'directory' | 'regular' | 'link' | 'other';

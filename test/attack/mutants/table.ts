@@ -470,7 +470,7 @@ const ENDINGS: readonly Mutant[] = [
     claims: ['000-5', '003-6', '003-11'],
     file: 'src/broker/steps/unmount.ts',
     project: 'fast',
-    from: 'if (holders !== LATE && holders.length > 0) return busy(attempt);',
+    from: 'if (found !== LATE && found.holders.length > 0) return busy(attempt);',
     to: "if ('output' in ended && ended.output.includes('Device or resource busy')) return busy(attempt);",
     caughtBy: by(
       `${ATTACK}/r11-outcomes.test.ts`,

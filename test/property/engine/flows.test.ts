@@ -157,7 +157,10 @@ describe('any requests with any failures', () => {
         }
         for (const one of VOLUMES) {
           for (const user of CONSUMERS) await bench.disconnect(one, user).promise;
-          await bench.engine.liftHold(one.leaf, { deadlineMs: 1000, signal: new AbortController().signal });
+          await bench.engine.liftHold(
+            { leaf: one.leaf, force: false },
+            { deadlineMs: 1000, signal: new AbortController().signal },
+          );
           await bench.clock.pass(60_000);
           if (bench.durable.leaves().has(one.leaf)) throw new Error('something is recorded of a leaf that nobody uses');
         }

@@ -127,6 +127,46 @@ describe.skipIf(why !== null)(why === null ? "libvirt's client" : `libvirt's cli
       await libvirtd.virsh('destroy', 'sleeper');
     });
 
+    it('knows what snapshots and checkpoints name, and where a backup goes that is being made', async () => {
+      const made = async (name: string): Promise<string> => {
+        const path = join(dir, name);
+        expect((await run('/usr/bin/qemu-img', ['create', '-q', '-f', 'qcow2', path, '1M'])).stderr).toBe('');
+        chmodSync(path, 0o666);
+        return path;
+      };
+      chmodSync(dir, 0o777);
+      const [before, after] = [await made('before.qcow2'), join(dir, 'after.qcow2')];
+      await libvirtd.define({ name: 'remembering', devices: disk(before, 'vda', 'qcow2') });
+      const snapshot = ['snapshot-create-as', 'remembering', 's', '--disk-only', '--diskspec', `vda,file=${after}`];
+      await libvirtd.virsh(...snapshot);
+      const stopped = await find('remembering');
+      // libvirt itself tells no more of it: only the snapshot knows what the new image rests on.
+      expect(stopped.disks.map(({ path }) => path)).toEqual([after]);
+      expect(stopped.otherFiles.filter((path) => path.startsWith(dir))).toEqual([]);
+      expect([stopped.remembered.includes(before), stopped.unknown]).toEqual([true, 'backing']);
+      expect((await libvirt.survey(BUDGET_MS)).domains.find(({ name }) => name === 'remembering')).toEqual(stopped);
+
+      const saved = await made('saved.qcow2');
+      await boot('saving', disk(saved, 'vda', 'qcow2'));
+      await libvirtd.virsh('checkpoint-create-as', 'saving', 'c');
+      const backup = join(dir, 'backup.xml');
+      writeFileSync(
+        backup,
+        `<domainbackup mode='pull'><server transport='unix' socket='${dir}/nbd'/><disks>` +
+          `<disk name='vda' backup='yes' type='file'><scratch file='${dir}/scratch'/></disk></disks></domainbackup>`,
+      );
+      await libvirtd.virsh('backup-begin', 'saving', backup);
+      const survey = await libvirt.survey(BUDGET_MS);
+      const saving = survey.domains.find(({ name }) => name === 'saving');
+      expect(survey.complete).toBe(true);
+      expect(saving?.otherFiles).toContain(join(dir, 'scratch'));
+      expect([saving?.remembered.includes(saved), saving?.unknown]).toEqual([true, undefined]);
+      await libvirtd.virsh('domjobabort', 'saving');
+      await libvirtd.virsh('destroy', 'saving');
+      await libvirtd.virsh('undefine', 'saving', '--checkpoints-metadata');
+      await libvirtd.virsh('undefine', 'remembering', '--snapshots-metadata');
+    });
+
     it("knows where volumes of libvirt's own pools lie, and says when it does not", async () => {
       await libvirtd.virsh('pool-create-as', 'pool', 'dir', '--target', dir);
       await libvirtd.virsh('vol-create-as', 'pool', 'volume.raw', '1M', '--format', 'raw');

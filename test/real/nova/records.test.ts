@@ -44,7 +44,9 @@ async function ask({ connectionInfo, diskInfo, secret }: NovaCase): Promise<Ours
     const context = { deadlineMs: 1, signal: new AbortController().signal };
     // The engine is not there to be asked: describing a disk opens nothing.
     const house = { volumes, engine: undefined as never, vm: null, version: '' };
-    return { xml: ((await route.answer({ body, leaf: '' }, context, house)) as { readonly xml: string }).xml };
+    return {
+      xml: ((await route.answer({ body, leaf: '', flags: new Set() }, context, house)) as { readonly xml: string }).xml,
+    };
   } catch (error) {
     if (!(error instanceof FairleadError) || error.code !== 'invalid-argument') throw error;
     return { field: error.field ?? '', message: error.message };

@@ -70,7 +70,7 @@ describe('a mount that somebody puts over a leaf', () => {
       await until('ls calls it foreign', async () => (await volume.listed())?.verdict === 'foreign', SEEN_MS);
       expect(await volume.listed()).toMatchObject({ url: volume.url, attachments: [{ consumer: ALICE }] });
       const findings = await volume.findings();
-      expect(findings.map(({ message }) => message).join('\n')).toMatch(/lies over/i);
+      expect(findings.map(({ message }) => message).join('\n')).toMatch(/over it/i);
       for (const finding of findings) {
         expect(adviceOf(finding)).not.toMatch(/lift-hold|abort|disconnect|umount\s+(-\w*l|--lazy)/);
       }

@@ -46,7 +46,7 @@ export class World {
 
   /** Somebody keeps what is mounted. */
   hold(holder: Holder): void {
-    this.machine.processes.holding = () => Promise.resolve([holder]);
+    this.machine.processes.holding = () => Promise.resolve({ holders: [holder], complete: true });
   }
 
   /** Carries out one step as the broker does, and tells how it ended. */

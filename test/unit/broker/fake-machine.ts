@@ -141,7 +141,7 @@ function effectOf(job: ProbeJob): string {
 
 export class FakeMachine implements Machine {
   readonly clock = systemClock;
-  readonly bootId = '0d6c4f3e-0000-4000-8000-000000000001';
+  bootId = '0d6c4f3e-0000-4000-8000-000000000001';
   /** Everything that would change the world, and every probe, in order. */
   readonly effects: string[] = [];
   mountsNow: MountEntry[] = [];
@@ -222,7 +222,7 @@ export class FakeMachine implements Machine {
   };
   readonly processes: Machine['processes'] = {
     runs: ({ pid }) => this.running.has(pid),
-    holding: () => Promise.resolve([]),
+    holding: () => Promise.resolve({ holders: [], complete: true }),
   };
   /** Processes that run, besides probe children. */
   readonly running = new Set<number>();
@@ -232,18 +232,20 @@ export class FakeMachine implements Machine {
   readonly hidden = new Set<string>();
   /** Directories that are not the ones that they were: null, none any more. */
   readonly inodes = new Map<string, string | null>();
+  /** Which of the kernel's records of superblocks is read. */
+  record = 'record';
   /** Grows when a number is given to another superblock. */
   readonly entries = new Map<string, string>();
+  readonly namespaces: Machine['namespaces'] = { mounts: (isWanted) => this.elsewhere.filter(isWanted) };
   readonly superblocks: Machine['superblocks'] = {
     at: (dev) => {
       const isThere = this.hidden.has(dev) || this.mountsNow.some((one) => one.dev === dev && isFuse(one));
-      return isThere ? { dev, record: 'record', entry: this.entries.get(dev) ?? dev } : 'none';
+      return isThere ? { dev, record: this.record, entry: this.entries.get(dev) ?? dev } : 'none';
     },
-    elsewhere: (devs) => this.elsewhere.filter(({ dev }) => devs.has(dev)),
     others: (devs) =>
       [...this.hidden]
         .filter((dev) => !devs.has(dev))
-        .map((dev) => ({ dev, record: 'record', entry: this.entries.get(dev) ?? dev })),
+        .map((dev) => ({ dev, record: this.record, entry: this.entries.get(dev) ?? dev })),
   };
   readonly written = new Map<string, string>();
   /** What writing a note throws, if it does. */
@@ -314,7 +316,16 @@ export interface Bench {
 }
 
 export function bench(settings: Partial<BrokerSettings> = {}): Bench {
-  const machine = new FakeMachine();
+  return on(new FakeMachine(), settings);
+}
+
+/** The next broker on the same machine, after another boot if `bootId` is given. */
+export function restarted({ machine }: Bench, bootId: string = machine.bootId): Bench {
+  machine.bootId = bootId;
+  return on(machine, {});
+}
+
+function on(machine: FakeMachine, settings: Partial<BrokerSettings>): Bench {
   const warnings: string[] = [];
   const log = { info: () => undefined, warn: (event: string) => void warnings.push(event) };
   const context = createContext({ machine, settings: { ...SETTINGS, ...settings }, log, reach: () => undefined });

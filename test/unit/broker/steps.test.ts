@@ -260,7 +260,8 @@ describe('the table, not the exit status, says what an unmount did', () => {
       const world = bench({ backends });
       world.machine.mountsNow = [entry()];
       world.machine.helper = () => Promise.resolve({ end: 'exited', status: 32, output });
-      world.machine.processes.holding = () => Promise.resolve([{ pid: 7, command: 'cat', by: 'descriptor' }]);
+      world.machine.processes.holding = () =>
+        Promise.resolve({ holders: [{ pid: 7, command: 'cat', by: 'descriptor' }], complete: true });
       expect(await run(world, 'unmount')).toMatchObject(refusal('busy'));
     }
   });

@@ -32,6 +32,7 @@ describe('what the agent is asked', () => {
     [['ls'], 'GET', '/v1/mounts', null],
     [['doctor'], 'GET', '/v1/doctor', null],
     [['abort', 'a/../b'], 'DELETE', '/v1/mounts/a%2F..%2Fb/connection', null],
+    [['lift-hold', 'ab', '--force'], 'DELETE', '/v1/mounts/ab/hold?force=true', null],
     [['lift-hold', 'a/../b'], 'DELETE', '/v1/mounts/a%2F..%2Fb/hold', null],
     [
       [

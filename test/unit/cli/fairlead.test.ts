@@ -194,12 +194,19 @@ describe('for people', () => {
       mounted: true,
       leaf: LEAF,
       usedBy: ['cli:b'],
-      holders: [{ pid: 7, command: 'dd', by: 'descriptor' }],
+      holders: [
+        { pid: 7, command: 'dd', by: 'descriptor' },
+        { pid: 0, command: '/copy', by: 'mount' },
+        { pid: 0, command: '/dev/loop3', by: 'loop' },
+        { pid: 8, command: 'sh', by: 'namespace' },
+      ],
     };
     const { status, out } = await fairlead(['disconnect', URL_, '--consumer', 'cli:a']);
     expect(status).toBe(0);
     expect(out).toContain(outcome);
-    expect(out).toContain('dd (pid 7, descriptor)');
+    expect(out).toContain(
+      'dd (pid 7, descriptor), a mount at /copy, the loop device /dev/loop3, the mount namespace of sh (pid 8)',
+    );
   });
   test('help tells each command', async () => {
     const { status, out } = await fairlead(['--help']);
@@ -283,7 +290,7 @@ describe('disks of virtual machines, for people', () => {
     expect(out).toContain(
       `: there is no such domain. If nobody needs it, end it:\n    fairlead disconnect ${URL_} --disk e `,
     );
-    expect(out).toMatch(/new: the domain does not have the disk at this moment\.\n(?! )/);
+    expect(out).toMatch(/new: the domain names no file of the volume at this moment\.\n(?! )/);
     expect(out).toContain('Some domains could not be read');
     answer.body = { disks: [], orphans: [], complete: true };
     expect((await fairlead(['vm', 'ls'])).out).toBe('No domain has a disk of a volume.\n');

@@ -1,7 +1,7 @@
 // The state space is small, so it is walked whole: every combination of what the ledger may say and what may be seen.
 
 import { describe, expect, it } from 'vitest';
-import type { LeafState, Observation, ObservedMount } from '../../../src/core/observation.js';
+import { type LeafState, mayBeMounted, type Observation, type ObservedMount } from '../../../src/core/observation.js';
 import type { MountRecord, OperationId, OperationRecord } from '../../../src/core/records.js';
 import { remedyFor, type Remains, type Remedy } from '../../../src/core/recover.js';
 import type { Judgement } from '../../../src/core/verdict.js';
@@ -45,25 +45,33 @@ const stacks: readonly (readonly ObservedMount[])[] = [
 ];
 const directories: readonly LeafState[] = ['absent', 'empty', 'occupied', 'link', 'not-a-directory'];
 
-function seen(mounts: readonly ObservedMount[], directory: LeafState, judgement?: Judgement): Observation {
+function seen(
+  mounts: readonly ObservedMount[],
+  directory: LeafState,
+  judgement?: Judgement,
+  mayHideOurs = false,
+): Observation {
   const judged = judgement !== undefined && mounts.at(-1)?.recognised === true;
   return {
     leaf: volume.leaf,
     mountpoint: '/mnt/x',
     directory: mounts.length > 0 ? 'mounted' : directory,
     mounts,
-    mayHideOurs: false,
+    mayHideOurs,
     unit: 'idle',
     former: [],
     ...(judged ? { judgement } : {}),
   };
 }
 
-const observations = stacks.flatMap((mounts) =>
-  mounts.length === 0
-    ? directories.map((directory) => seen(mounts, directory))
-    : judgements.map((judgement) => seen(mounts, 'mounted', judgement)),
-);
+const observations = [
+  ...stacks.flatMap((mounts) =>
+    mounts.length === 0
+      ? directories.map((directory) => seen(mounts, directory))
+      : judgements.map((judgement) => seen(mounts, 'mounted', judgement)),
+  ),
+  seen([foreign, foreign], 'mounted', undefined, true),
+];
 const records: readonly (MountRecord | undefined)[] = [
   undefined,
   ...(['mounting', 'mounted', 'releasing'] as const).flatMap((state) =>
@@ -106,7 +114,7 @@ const everything: readonly Remains[] = records.flatMap((record) =>
 );
 
 const isUsed = ({ attachments, held }: Remains): boolean => attachments > 0 || held;
-const isMounted = ({ observation }: Remains): boolean => observation.mounts.some(({ recognised }) => recognised);
+const isMounted = ({ observation }: Remains): boolean => mayBeMounted(observation);
 const isDead = ({ observation }: Remains): boolean => observation.judgement?.dead === true;
 
 /** Checks `holds` for every case that `when` picks, and that there are some. */

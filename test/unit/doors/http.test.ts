@@ -59,8 +59,8 @@ const engine: Engine = {
     return Promise.resolve({ verdict: 'healthy', reason: 'It answered.', leaf: LEAF, mountpoint: `/mnt/${LEAF}` });
   },
   list: () => ({ mounts: [], setAside: [], broker: 'connected', state: 'ready', domains: 'off' }),
-  liftHold: (leaf, context) => {
-    calls.push({ name: 'liftHold', request: leaf, context });
+  liftHold: (request, context) => {
+    calls.push({ name: 'liftHold', request, context });
     return Promise.resolve({ lifted: true });
   },
   examine: () => Promise.resolve([{ subject: 's', severity: 'error', message: 'm', mend: 'do it' }]),
@@ -376,6 +376,24 @@ test('a request without a body may say its deadline behind the path, in the same
     const { status, body } = await ask('GET', `/v1/mounts?timeoutMs=${wrong}`);
     expect([status, body.error?.field]).toEqual([400, 'timeoutMs']);
   }
+});
+
+test('a hold is lifted whoever uses the mount only if that is said in so many letters', async () => {
+  const path = `/v1/mounts/${LEAF}/hold`;
+  for (const query of ['', '?force=false', '?force=true&timeoutMs=77']) await ask('DELETE', `${path}${query}`);
+  expect(calls.map(({ request }) => request)).toEqual([false, false, true].map((force) => ({ leaf: LEAF, force })));
+  for (const wrong of ['', '1', 'yes', 'TRUE', 'true&force=true']) {
+    const { status, body } = await ask('DELETE', `${path}?force=${wrong}`);
+    expect([status, body.error?.field]).toEqual([400, 'force']);
+  }
+  expect(calls).toHaveLength(3);
+  const { body } = await ask('GET', '/v1/openapi.json');
+  const paths = body['paths'] as Record<string, Record<string, { parameters: readonly { name: string }[] }>>;
+  expect(paths['/v1/mounts/{leaf}/hold']?.['delete']?.parameters.map(({ name }) => name)).toEqual([
+    'leaf',
+    'force',
+    'timeoutMs',
+  ]);
 });
 
 test('the OpenAPI document names every path and refers to nothing that is missing', async () => {

@@ -55,7 +55,7 @@ async function ask(name: string, body: unknown, inside: House = house().house): 
   if (route === undefined || route.body === null) throw new Error(`there is no route ${name} with a body`);
   const sound = checkBody(route.body, body);
   const context = { deadlineMs: route.deadlineMs(sound), signal: new AbortController().signal };
-  return await route.answer({ body: sound, leaf: '' }, context, inside);
+  return await route.answer({ body: sound, leaf: '', flags: new Set() }, context, inside);
 }
 
 async function fieldOf(name: string, body: unknown, inside?: House): Promise<string | undefined> {

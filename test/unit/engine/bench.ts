@@ -305,7 +305,7 @@ export class Bench {
       },
       settle: () => asked('settle', 'settle', () => 'settled' as const),
       disk: (volume) => asked('disk', 'disk', () => ({ state: this.at(volume).disk, size: 0 })),
-      holders: (volume) => asked('holders', 'holders', () => this.at(volume).holders),
+      holders: (volume) => asked('holders', 'holders', () => ({ holders: this.at(volume).holders, complete: true })),
       abort: (volume) => asked('abort', 'abort', () => this.#abort(volume)),
       inventory: () => asked('inventory', 'inventory', () => this.#inventory()),
       watch: (seen, budgetMs) => this.watching(seen, budgetMs),

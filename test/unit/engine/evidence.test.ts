@@ -1,12 +1,13 @@
 // Evidence from libvirt's domains: what lifts a hold, what makes an orphan, and, more than that, what does neither.
 
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Domain, DomainUuid, Survey } from '../../../src/core/domains.js';
+import type { DomainUuid, Survey } from '../../../src/core/domains.js';
 import { FairleadError } from '../../../src/core/errors.js';
 import type { Consumer } from '../../../src/core/names.js';
 import type { Holder } from '../../../src/core/observation.js';
 import type { Change } from '../../../src/core/records.js';
 import { ALICE, attached, Bench, DISK, held, recorded, VOLUME } from './bench.js';
+import { complete, domain, incomplete } from './surveys.js';
 import { quiet } from './virtual-clock.js';
 
 const AGE = 60_000;
@@ -22,29 +23,12 @@ beforeEach(() => {
   bench = new Bench();
 });
 
-function domain(uuid: DomainUuid, files: readonly string[], rest: Partial<Domain> = {}): Domain {
-  const disks = files.map((path) => ({
-    target: 'vda',
-    bus: 'virtio',
-    path,
-    format: 'raw',
-    readOnly: false,
-    serial: null,
-    live: true,
-    persistent: true,
-  }));
-  return { uuid, name: uuid, running: true, disks, otherFiles: [], ...rest };
-}
-
-const complete = (...domains: Domain[]): Survey => ({ domains, complete: true });
-const incomplete = (...domains: Domain[]): Survey => ({ domains, complete: false });
-
 /** An agent that begins with these records, and with the volume mounted. */
 async function begin(
   records: readonly Change[],
   policy: { liftHolds?: 'evidence' | 'operator'; orphans?: 'report' | 'release' } = {},
 ): Promise<void> {
-  bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, ...policy };
+  bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: true, ...policy };
   bench.mounted(VOLUME);
   bench.remember(recorded('mounted'), ...records);
   bench.crash();
@@ -114,6 +98,7 @@ describe('a hold', () => {
     await begin([held()]);
     await surveys(complete(domain(UUID, [path])), 2 * AGE);
     await surveys(complete(domain(UUID, ['/elsewhere/overlay'], { otherFiles: [path] })), 2 * AGE);
+    await surveys(complete(domain(UUID, ['/elsewhere/overlay'], { remembered: [path] })), 2 * AGE);
     expect(isHeld()).toBe(true);
   });
 
@@ -165,7 +150,7 @@ describe('a hold', () => {
   });
 
   it('needs the whole time after it was set: what domains did before does not count', async () => {
-    bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE };
+    bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: true };
     bench.crash();
     await bench.start();
     await surveys(complete(), AGE);
@@ -199,6 +184,23 @@ describe('a hold', () => {
     expect(isHeld()).toBe(false);
   });
 
+  it.each(['mount', 'loop'] as const)('stays while something holds the mount that is no process: a %s', async (by) => {
+    await begin([held()]);
+    bench.at(VOLUME).holders = [{ pid: 0, command: '/elsewhere', by }];
+    await surveys(complete(), 2 * AGE);
+    expect(isHeld()).toBe(true);
+  });
+
+  it('stays while the search for its holders is cut short', async () => {
+    await begin([held()]);
+    const cutShort = bench.always('holders', () => ({ holders: [], complete: false }));
+    await surveys(complete(), 2 * AGE);
+    expect(isHeld()).toBe(true);
+    cutShort();
+    await surveys(complete(), 0);
+    expect(isHeld()).toBe(false);
+  });
+
   it('stays when a use is seen while its holders are looked for', async () => {
     await begin([held()]);
     bench.once('holders', (proceed) => {
@@ -223,7 +225,7 @@ describe('an attachment of a virtual machine', () => {
     [VM, 'no-domain', complete()],
     [NOVA, 'no-domain', complete()],
     [VM, 'unused', complete(domain(UUID, ['/elsewhere/disk']))],
-    [NOVA, 'unused', complete(domain(UUID, [`${DISK_PATH}2`]), domain(OTHER, [DISK_PATH]))],
+    [NOVA, 'unused', complete(domain(UUID, ['/elsewhere/disk']), domain(OTHER, [DISK_PATH]))],
   ])('%s is shown as an orphan (%s) after a while, and stays', async (consumer, kind, survey) => {
     await begin([attachedTo(consumer)]);
     await surveys(survey, AGE - SURVEY);
@@ -250,6 +252,13 @@ describe('an attachment of a virtual machine', () => {
   it.each([
     ['a disk', domain(UUID, [DISK_PATH])],
     ['a disk, stopped', domain(UUID, [DISK_PATH], { running: false })],
+    ['its disk under the name that a snapshot gave it', domain(UUID, [`${DISK_PATH}.snap`], { running: false })],
+    ['something else on the volume', domain(UUID, ['/elsewhere/disk'], { otherFiles: [`/mnt/${VOLUME.leaf}/nvram`] })],
+    ['only in a snapshot', domain(UUID, ['/elsewhere/disk'], { remembered: [DISK_PATH] })],
+    [
+      'perhaps, below an image that libvirt tells nothing of',
+      domain(UUID, ['/elsewhere/disk'], { unknown: 'backing' }),
+    ],
     ['what its disk rests on', domain(UUID, ['/elsewhere/overlay'], { otherFiles: [DISK_PATH] })],
     ['a disk by another way', domain(UUID, [`/link/${VOLUME.leaf}//./${DISK}`])],
     ['a path that cannot be told', domain(UUID, [`/mnt/${VOLUME.leaf}/x/../${DISK}`])],
@@ -316,7 +325,10 @@ describe('an orphan that the policy releases', () => {
 
   it('stays while the evidence that there is now is incomplete', async () => {
     await begin([attachedTo(VM)], { orphans: 'release' });
-    const holds = bench.always('holders', () => [{ pid: 7, command: 'qemu', by: 'descriptor' }]);
+    const holds = bench.always('holders', () => ({
+      holders: [{ pid: 7, command: 'qemu', by: 'descriptor' }],
+      complete: true,
+    }));
     await surveys(complete(), AGE + SURVEY);
     holds();
     await surveys(incomplete(), AGE);

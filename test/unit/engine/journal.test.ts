@@ -194,11 +194,11 @@ describe('the order of what is written and what is done', () => {
     await bench.start();
     expect(bench.effects()).toEqual(['commit put-mount:mounted put-hold']);
     const context = { deadlineMs: 1000, signal: new AbortController().signal };
-    expect(await bench.engine.liftHold(VOLUME.leaf, context)).toEqual({ lifted: true });
+    expect(await bench.engine.liftHold({ leaf: VOLUME.leaf, force: false }, context)).toEqual({ lifted: true });
     expect(bench.effects()).toEqual(['commit lift-hold put-mount:releasing']);
     await bench.clock.pass(1000);
     expect(bench.effects()).toEqual(RELEASING);
-    expect(await bench.engine.liftHold(VOLUME.leaf, context)).toEqual({ lifted: false });
+    expect(await bench.engine.liftHold({ leaf: VOLUME.leaf, force: false }, context)).toEqual({ lifted: false });
   });
 });
 
@@ -210,7 +210,7 @@ describe('the lifting of a hold', () => {
     await bench.connect().promise;
     bench.effects();
     const context = { deadlineMs: 1000, signal: new AbortController().signal };
-    await bench.engine.liftHold(VOLUME.leaf, context);
+    await bench.engine.liftHold({ leaf: VOLUME.leaf, force: false }, context);
     await bench.clock.pass(60_000);
     expect(bench.effects()).toEqual(['commit lift-hold']);
     expect((await bench.disconnect().promise).outcome).toBe('released');

@@ -192,7 +192,7 @@ describe('a deadline', () => {
       const request = {
         connect: () => bench.connect(VOLUME, BOB, context),
         disconnect: () => bench.disconnect(VOLUME, ALICE, context),
-        liftHold: () => watch<unknown>(bench.engine.liftHold(VOLUME.leaf, context)),
+        liftHold: () => watch<unknown>(bench.engine.liftHold({ leaf: VOLUME.leaf, force: false }, context)),
       }[verb]();
       await bench.clock.pass(1999);
       expect(codeOf(request)).toBe('deadline-exceeded');

@@ -6,6 +6,7 @@ import type { Clock } from '../../../src/core/clock.js';
 import { parseConfig } from '../../../src/config/parse.js';
 import { encodeFrame, FrameDecoder } from '../../../src/core/frames.js';
 import { parseMountTable } from '../../../src/core/mountinfo.js';
+import { isBelow } from '../../../src/core/paths.js';
 import type { Qcow2Header } from '../../../src/core/qcow2.js';
 import { createContext, type Context } from '../../../src/hypervisor/context.js';
 import { serve } from '../../../src/hypervisor/dispatch.js';
@@ -49,7 +50,7 @@ export class FakeLibvirt implements Libvirt {
   after: (call: string) => void = () => undefined;
 
   define(uuid: DomainUuid, running: boolean, ...disks: DomainDisk[]): void {
-    this.domains.set(uuid, { uuid, name: `guest ${uuid.slice(-4)}`, running, disks, otherFiles: [] });
+    this.domains.set(uuid, { uuid, name: `guest ${uuid.slice(-4)}`, running, disks, otherFiles: [], remembered: [] });
   }
 
   survey(): Promise<Survey> {
@@ -201,6 +202,8 @@ export interface Bench {
   readonly path: string;
   /** What is mounted where the volume belongs; null: nothing. */
   mounted: string | null;
+  /** The whole mount table, for whoever looks for copies. */
+  table: string;
   open(): boolean;
   raw(bytes: Uint8Array): void;
   say(frame: object): void;
@@ -217,7 +220,7 @@ export function bench(uid = AGENT_UID, clock: Clock = systemClock): Bench {
   const warnings: string[] = [];
   const config = parseConfig(CONFIG, null, PASSWD);
   const leaf = LEAF;
-  const made: { mounted: string | null } = { mounted: 'quobyte@reg1:7861/vol' };
+  const made: { mounted: string | null; table: string } = { mounted: 'quobyte@reg1:7861/vol', table: '' };
   const context = createContext({
     settings: { agentUid: AGENT_UID, backends: config.backends, libvirt: config.libvirt },
     libvirt,
@@ -229,6 +232,7 @@ export function bench(uid = AGENT_UID, clock: Clock = systemClock): Bench {
         made.mounted === null
           ? []
           : parseMountTable(`30 1 0:40 / ${mountpoint} rw - fuse.quobyte ${made.mounted} rw,user_id=0,group_id=0\n`),
+      below: (directory) => parseMountTable(made.table).filter(({ mountPoint }) => isBelow(mountPoint, directory)),
     },
     clock,
     log: { info: () => undefined, warn: (event) => void warnings.push(event) },

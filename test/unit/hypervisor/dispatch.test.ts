@@ -187,6 +187,50 @@ describe('what the agent is told of domains', () => {
     expect(parts.join('')).not.toMatch(/libvirt\/images|passwd|secret/);
   });
 
+  it('names files by their leaf that a domain has through a copy of its mount elsewhere, as far as the table tells', async () => {
+    const peer = bench();
+    peer.table = [
+      '20 1 8:1 / / rw - ext4 /dev/sda1 rw',
+      `30 20 0:40 / /mnt/q/${LEAF} rw - fuse.quobyte quobyte@reg1:7861/vol rw`,
+      '31 20 0:40 / /vms rw - fuse.quobyte quobyte@reg1:7861/vol rw',
+      '32 20 0:40 /sub /part rw - fuse.quobyte quobyte@reg1:7861/vol rw',
+      '33 20 0:41 / /else rw - fuse.quobyte quobyte@reg1:7861/else rw',
+      '',
+    ].join('\n');
+    peer.libvirt.define(
+      UUID,
+      false,
+      disk('/vms/disk'),
+      disk('/part/x', { target: 'vdc' }),
+      disk('/else/y', { target: 'vdd' }),
+    );
+    expect(await peer.ask('domain', { name: UUID })).toMatchObject({
+      disks: [{ path: null }, { path: null }, { path: null }],
+      otherFiles: [`/mnt/q/${LEAF}/disk`, `/mnt/q/${LEAF}/sub/x`],
+    });
+  });
+
+  it('tells no more of a domain than fits, and is incomplete then', async () => {
+    const peer = bench();
+    const long = '\u00e9'.repeat(2000);
+    peer.libvirt.define(UUID, true);
+    peer.libvirt.define(OTHER, true, disk(peer.path));
+    const { domains } = peer.libvirt;
+    const otherFiles = Array.from({ length: 400 }, (_, index) => `${peer.path}-${index}-${long}`);
+    domains.set(UUID, { ...(domains.get(UUID) ?? fail()), otherFiles });
+    expect(await peer.ask('survey', {}, 5000)).toEqual({ complete: false });
+    const shown = peer.replies.flatMap((one) =>
+      'part' in one
+        ? (one['part'] as { domains: { uuid: string; unknown?: string; otherFiles: string[] }[] }).domains
+        : [],
+    );
+    expect(shown.map(({ uuid, unknown }) => [uuid, unknown])).toEqual([
+      [UUID, 'files'],
+      [OTHER, undefined],
+    ]);
+    expect(shown[0]?.otherFiles.length).toBeGreaterThan(50);
+  });
+
   it('comes in parts when there are many', async () => {
     const peer = bench();
     for (let number = 0; number < 3000; number += 1) {

@@ -284,12 +284,18 @@ describe('grow', () => {
   it.each([
     ['as its disk', { disks: [disk('PATH', { target: 'vdz' })], otherFiles: [] }],
     ['below its disk', { disks: [], otherFiles: ['PATH'] }],
+    ['by another way to its mount', { disks: [disk(`/alias/${LEAF}//disk`, { target: 'vdz' })], otherFiles: [] }],
+    ['by a way that cannot be told', { disks: [], otherFiles: [`/mnt/q/${LEAF}/x/../disk`] }],
+    ['through a copy of the mount', { disks: [disk('/copy/disk', { target: 'vdz' })], otherFiles: [] }],
   ])('not while another running domain has it %s', async (_, has) => {
     peer.libvirt.define(UUID, false, disk(peer.path, { live: false, persistent: true }));
     peer.libvirt.define(OTHER, true);
     const { uuid, name } = peer.libvirt.domains.get(OTHER) ?? { uuid: OTHER, name: '' };
+    peer.table = [`/mnt/q/${LEAF}`, '/copy']
+      .map((mountPoint, index) => `${30 + index} 1 0:40 / ${mountPoint} rw - fuse.quobyte quobyte@reg1:7861/vol rw\n`)
+      .join('');
     const here = JSON.parse(JSON.stringify(has).replaceAll('PATH', peer.path)) as typeof has;
-    peer.libvirt.domains.set(OTHER, { uuid, name, running: true, ...here });
+    peer.libvirt.domains.set(OTHER, { uuid, name, running: true, remembered: [], ...here });
     expect(await grow(2 * MIB)).toBe('busy disk');
     expect(peer.images.done).toEqual([]);
   });

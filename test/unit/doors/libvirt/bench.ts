@@ -94,7 +94,7 @@ export class Bench {
   readonly evidence: (Survey | null)[] = [];
   readonly files = new Set<string>([pathOf(DISK)]);
   readonly attachments = new Map<string, Attachment[]>([[VOLUME.leaf, []]]);
-  domains: Domain[] = [{ uuid: UUID, name: 'web', running: true, disks: [], otherFiles: [] }];
+  domains: Domain[] = [{ uuid: UUID, name: 'web', running: true, disks: [], otherFiles: [], remembered: [] }];
   complete = true;
   /** What a look at the volume says. */
   verdict: ValidateReply['verdict'] = 'healthy';

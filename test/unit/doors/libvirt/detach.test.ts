@@ -159,6 +159,56 @@ describe.each(BOTH)('a disk named %s', (_, choice) => {
   });
 });
 
+describe('an attachment is kept when its domain', () => {
+  test.each([
+    ['has its disk under the name that a snapshot gave it', { path: pathOf('disk.snap') }, []],
+    ['has an overlay elsewhere that rests on the disk', { path: '/images/overlay' }, [pathOf(DISK)]],
+    ['has something else on the volume', { path: null }, [pathOf('nvram')]],
+  ])('%s', async (_, disk, otherFiles) => {
+    bench.domains = bench.domains.map((one) => ({ ...one, running: false, disks: [], otherFiles }));
+    bench.has(disk);
+    const message = refused(await detach(FILE), 'busy');
+    expect(message).toContain('Its attachment is kept.');
+    expect([attachments(), disks()]).toEqual([1, 1]);
+  });
+  test('rests on the disk although it lost it itself', async () => {
+    bench.domains = bench.domains.map((one) => ({ ...one, otherFiles: [pathOf(DISK)] }));
+    refused(await detach(FILE), 'busy');
+    expect([attachments(), disks()]).toEqual([1, 0]);
+  });
+  test.each(['files', 'backing'] as const)('is known in part only (%s), and has not the disk', async (unknown) => {
+    bench.domains = bench.domains.map((one) => ({ ...one, disks: [], unknown }));
+    expect(refused(await detach(FILE), 'unavailable')).toContain('fairlead disconnect URL');
+    expect(attachments()).toBe(1);
+  });
+  test('is known in part only, unless the disk was its own until now', async () => {
+    bench.domains = bench.domains.map((one) => ({ ...one, unknown: 'files' }));
+    refused(await detach(FILE), 'unavailable');
+    bench.domains = bench.domains.map((one) => ({ ...one, disks: [], unknown: 'backing' }));
+    bench.has({});
+    expect((await detach(FILE)).value).toMatchObject({ outcome: 'released', changed: true });
+  });
+  test('cannot be looked at afterwards', async () => {
+    const away = Array.from({ length: 200 }, () => fails('unavailable'));
+    bench.once(
+      'domain',
+      (go) => go(),
+      (go) => go(),
+      ...away,
+    );
+    const asked = await detach(FILE);
+    await bench.clock.pass(61_000);
+    refused(asked, 'unavailable');
+    expect(attachments()).toBe(1);
+  });
+  test('has another file there, unless another attachment of it keeps the mount', async () => {
+    bench.has({ target: 'vdc', path: pathOf('other') });
+    bench.attached(VM, 'other' as DiskName);
+    expect((await detach(FILE)).value).toMatchObject({ outcome: 'released', changed: true });
+    expect(attachments()).toBe(1);
+  });
+});
+
 describe('a detach by target that was begun and did not end', () => {
   /** The guest lets go by itself, later. */
   const letGo = (): void => {
@@ -236,6 +286,7 @@ test('a target whose disk was changed while it was waited for is not touched', a
 test('the disk that the running domain has at a target wins over the one of its next start', async () => {
   bench.domains = bench.domains.map((domain) => ({ ...domain, disks: [] }));
   bench.has({ path: pathOf('next'), live: false, persistent: true });
+  bench.attached(VM, 'next' as DiskName);
   bench.has({});
   expect((await detach(TARGET)).value).toMatchObject({ outcome: 'released' });
   expect(bench.requests.find((request) => (request as { disk?: string } | null)?.disk === DISK)).toBeDefined();

@@ -60,7 +60,7 @@ describe('the list', () => {
   const list = (): Promise<Watched<VmListReply>> => bench.ask((context) => bench.door.list(context));
 
   test('shows disks in our volumes, and whose they are', async () => {
-    bench.domains.push({ uuid: OTHER_UUID, name: 'db', running: false, disks: [], otherFiles: [] });
+    bench.domains.push({ uuid: OTHER_UUID, name: 'db', running: false, disks: [], otherFiles: [], remembered: [] });
     bench.has({ target: 'vdc', path: pathOf('second') });
     bench.has({});
     bench.has({ target: 'vda', path: '/var/lib/libvirt/images/root.img' });
@@ -96,6 +96,11 @@ describe('the list', () => {
       [VM, 'unused', false],
       [`vm:${OTHER_UUID}`, 'no-domain', true],
     ]);
+  });
+  test('a domain that names another file of the volume uses it', async () => {
+    bench.has({ path: pathOf('disk.snap') });
+    bench.attached(NOVA);
+    expect((await list()).value?.orphans).toEqual([]);
   });
   test('a disk below another one is used', async () => {
     bench.domains = bench.domains.map((domain) => ({ ...domain, otherFiles: [pathOf(DISK)] }));

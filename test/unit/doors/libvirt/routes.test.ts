@@ -41,7 +41,7 @@ async function ask(name: string, body?: object, door: VmDoor | null = vm): Promi
   };
   const context: RequestContext = { deadlineMs: 1000, signal: new AbortController().signal };
   return await route.answer(
-    { body: route.body === null ? undefined : checkBody(route.body, body), leaf: '' },
+    { body: route.body === null ? undefined : checkBody(route.body, body), leaf: '', flags: new Set() },
     context,
     house,
   );

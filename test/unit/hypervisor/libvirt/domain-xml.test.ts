@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { toXml, type Element } from '../../../../src/core/xml.js';
 import { FairleadError } from '../../../../src/core/errors.js';
 import { type Description, readDescription } from '../../../../src/hypervisor/libvirt/domain-xml.js';
+import { readNamedFiles } from '../../../../src/hypervisor/libvirt/xml-files.js';
 
 const UUID = '1d026d2a-290d-46ac-97ed-a73e12cc34b8';
 const wrap = (devices: string, beside = '', id = " id='3'"): string =>
@@ -48,7 +49,8 @@ describe('a description', () => {
       name: 'one',
       running: true,
       disks: [],
-      otherFiles: [],
+      untold: [],
+      files: [],
       poolVolumes: [],
     });
     expect(readDescription(wrap('', '', '')).running).toBe(false);
@@ -57,7 +59,7 @@ describe('a description', () => {
   });
 
   it('tells a disk, and apart from it what the disk rests on', () => {
-    const { disks, otherFiles } = read(LIVE_DISK);
+    const { disks, files } = read(LIVE_DISK);
     expect(disks).toEqual([
       {
         target: 'vdb',
@@ -68,7 +70,7 @@ describe('a description', () => {
         serial: '5d2ac0dc-1634',
       },
     ]);
-    expect(otherFiles).toEqual([
+    expect(files).toEqual([
       '/mnt/b/data.raw',
       '/mnt/c/middle.qcow2',
       '/dev/vg/base',
@@ -93,10 +95,24 @@ describe('a description', () => {
     ['a file that is named in escapes', disk('file', "<source file='/mnt/a/it&apos;s &#233;'/>"), "/mnt/a/it's é", []],
     ['a disk without a type, which is a file', "<disk><source file='/a/b'/><target dev='sda'/></disk>", '/a/b', []],
   ])('tells %s', (_, xml, path, others) => {
-    const { disks, otherFiles } = read(xml);
+    const { disks, files } = read(xml);
     expect(disks).toHaveLength(1);
     expect(disks[0]?.path).toBe(path);
-    expect(otherFiles).toEqual(others);
+    expect(files).toEqual(others);
+  });
+
+  it.each([
+    ['whose end is told', "<backingStore type='file'><source file='/b'/><backingStore/></backingStore>", []],
+    ['that rests on nothing', '<backingStore/>', []],
+    ['of which nothing is told', '', ['/a/b']],
+    ['that is told in part', "<backingStore type='file'><source file='/b'/></backingStore>", ['/a/b']],
+    ['of whose copy only it is told', "<mirror type='file'><source file='/c'/><backingStore/></mirror>", ['/a/b']],
+  ])('knows a chain %s', (_, chain, untold) => {
+    const xml = `<disk type='file'><driver type='qcow2'/><source file='/a/b'/>${chain}<target dev='vda'/></disk>`;
+    expect(read(xml).untold).toEqual(untold);
+    expect(read(xml + LIVE_DISK).untold).toEqual(untold);
+    expect(read(xml.replace("type='qcow2'", "type='raw'")).untold).toEqual([]);
+    expect(read(xml.replace("<source file='/a/b'/>", '')).untold).toEqual([]);
   });
 
   it('tells read-only disks, and those whose format and bus libvirt does not name', () => {
@@ -137,19 +153,35 @@ describe('a description', () => {
       "<qemu:commandline><qemu:env name='X' value='/mnt/a/x'/></qemu:commandline>",
       '/mnt/a/x',
     ],
+    [
+      'a path within a pseudo protocol',
+      `<x><source file='json:{"driver":"qcow2","file":{"filename":"/mnt/a/x"}}'/></x>`,
+      '/mnt/a/x',
+    ],
+    ['a path within other text', '<x>nbd:unix:/mnt/a/x:exportname=y</x>', '/mnt/a/x'],
     ['anything that libvirt may yet invent', "<future><thing at='/mnt/a/x'/></future>", '/mnt/a/x'],
   ])('tells %s', (_, beside, path) => {
-    expect(read('', beside).otherFiles).toContain(path);
+    expect(read('', beside).files).toContain(path);
   });
 
   it('takes nothing of what its author says to people, or of the emulator, for a file', () => {
     const said = '<title>/a</title><description>/b</description><metadata><x y="/c"><z>/d</z></x></metadata>';
-    expect(read('<emulator>/usr/bin/qemu</emulator>', said)).toMatchObject({ otherFiles: [] });
-    expect(read('', `${said}<os><kernel>/mnt/a/k</kernel></os>`).otherFiles).toEqual(['/mnt/a/k']);
+    expect(read('<emulator>/usr/bin/qemu</emulator>', said)).toMatchObject({ files: [] });
+    expect(read('', `${said}<os><kernel>/mnt/a/k</kernel></os>`).files).toEqual(['/mnt/a/k']);
+  });
+
+  it('of a snapshot tells all files, its own and those of the domain in it', () => {
+    const xml = `<domainsnapshot><disks><disk><source file='/new'/></disk></disks>${wrap(LIVE_DISK)}</domainsnapshot>`;
+    const { files, poolVolumes } = readNamedFiles(xml, 'domainsnapshot');
+    expect(files).toEqual(expect.arrayContaining(['/new', '/mnt/a/top.qcow2', '/mnt/c/middle.qcow2']));
+    expect(poolVolumes).toEqual([]);
+    const kinds = ['domaincheckpoint', 'domainbackup'] as const;
+    for (const kind of kinds) expect(() => readNamedFiles(xml, kind)).toThrow('cannot read');
+    expect(() => readNamedFiles(xml.slice(0, -1), 'domainsnapshot')).toThrow('cannot read');
   });
 
   it('tells each file once', () => {
-    expect(read('', '<a>/x</a><b>/x</b>').otherFiles).toEqual(['/x']);
+    expect(read('', '<a>/x</a><b>/x</b>').files).toEqual(['/x']);
   });
 });
 
@@ -218,8 +250,8 @@ it('finds every path that anybody can hide in a description', () => {
   };
   fc.assert(
     fc.property(tree, (element) => {
-      const { otherFiles } = read('', toXml(element));
-      for (const one of paths(element)) expect(otherFiles).toContain(one);
+      const { files } = read('', toXml(element));
+      for (const one of paths(element)) expect(files).toContain(one);
     }),
   );
 });

@@ -13,6 +13,15 @@ const BY_UUID = 24;
 const LIST = 273;
 const NO_DOMAIN = 42;
 const NO_SUPPORT = 3;
+const NO_SNAPSHOT = 72;
+const NO_BACKUP = 104;
+const SNAPSHOTS = 274;
+const SNAPSHOT = 186;
+const CHECKPOINTS = 413;
+const CHECKPOINT = 412;
+const BACKUP = 422;
+/** Procedures whose arguments begin with a domain. */
+const OF_A_DOMAIN = [XML, 151, 183, 388, SNAPSHOTS, CHECKPOINTS, BACKUP];
 
 /** A domain of the scripted libvirt. */
 interface Known {
@@ -23,6 +32,14 @@ interface Known {
   readonly config?: readonly string[];
   readonly asleep?: readonly string[];
   readonly pool?: string;
+  /** The format of all its disks. */
+  readonly format?: string;
+  /** Whether what its disks rest on is told: where it runs, and where it does not. */
+  readonly chain?: readonly ('live' | 'config')[];
+  /** Its snapshots and checkpoints, by name, as libvirt describes them; null: gone since they were listed. */
+  readonly snapshots?: Readonly<Record<string, string | null>>;
+  readonly checkpoints?: Readonly<Record<string, string | null>>;
+  readonly backup?: string;
   /** What its description's call answers instead. */
   readonly instead?: (call: Call) => Buffer | undefined;
 }
@@ -32,9 +49,11 @@ const raw = (uuid: string): Buffer => Buffer.from(uuid.replaceAll('-', ''), 'hex
 const wire = ({ name, uuid, live }: Known): Buffer =>
   Buffer.concat([string(name), raw(uuid), words(live === undefined ? -1 : 7)]);
 
-function xmlOf({ name, uuid, pool }: Known, files: readonly string[], id: string): string {
+function xmlOf({ name, uuid, pool, format, chain = ['live'] }: Known, files: readonly string[], id: string): string {
+  const driver = format === undefined ? '' : `<driver type='${format}'/>`;
+  const end = chain.includes(id === '' ? 'config' : 'live') ? '<backingStore/>' : '';
   const disks = files.map(
-    (file) => `<disk type='file'><source file='/v/${file}'/><target dev='${file}' bus='virtio'/></disk>`,
+    (file) => `<disk type='file'>${driver}<source file='/v/${file}'/>${end}<target dev='${file}' bus='virtio'/></disk>`,
   );
   const volume =
     pool === undefined ? '' : `<disk type='volume'><source pool='${pool}' volume='w'/><target dev='vdz'/></disk>`;
@@ -52,7 +71,7 @@ async function knowing(
   more: (call: Call) => Buffer | undefined = () => undefined,
 ): Promise<Libvirt> {
   const named = (call: Call): Known | undefined => {
-    if (![XML, 151, 183, 388].includes(call.procedure)) return undefined;
+    if (!OF_A_DOMAIN.includes(call.procedure)) return undefined;
     const length = call.payload.readUInt32BE(0);
     const at = 4 + length + ((4 - (length % 4)) % 4);
     return domains.find(({ uuid }) => raw(uuid).equals(call.payload.subarray(at, at + 16)));
@@ -63,8 +82,10 @@ async function knowing(
     const one = named(call);
     const flags = call.payload.length >= 4 ? call.payload.readUInt32BE(call.payload.length - 4) : 0;
     switch (call.procedure) {
-      case LIST:
-        return reply(call, Buffer.concat([words(domains.length), ...domains.map(wire), words(domains.length)]));
+      case LIST: {
+        const listed = domains.filter((each) => isListed(each, flags));
+        return reply(call, Buffer.concat([words(listed.length), ...listed.map(wire), words(listed.length)]));
+      }
       case BY_UUID: {
         const found = domains.find(({ uuid }) => raw(uuid).equals(call.payload));
         return found === undefined ? failure(call, NO_DOMAIN, 'none') : reply(call, wire(found));
@@ -87,6 +108,20 @@ async function knowing(
         return reply(call, words(one?.asleep === undefined ? 0 : 1));
       case 388:
         return one?.asleep === undefined ? failure(call, 55, 'no') : reply(call, string(xmlOf(one, one.asleep, '')));
+      case SNAPSHOTS:
+        return reply(call, snapshotsOf(one, one?.snapshots));
+      case CHECKPOINTS:
+        return reply(call, snapshotsOf(one, one?.checkpoints));
+      case SNAPSHOT:
+      case CHECKPOINT: {
+        const [name, of] = [textAt(call, 0), domains.find(({ uuid }) => call.payload.includes(raw(uuid)))];
+        const xml = (call.procedure === SNAPSHOT ? of?.snapshots : of?.checkpoints)?.[name] ?? null;
+        return xml === null
+          ? failure(call, call.procedure === SNAPSHOT ? NO_SNAPSHOT : 103, 'gone')
+          : reply(call, string(xml));
+      }
+      case BACKUP:
+        return one?.backup === undefined ? failure(call, NO_BACKUP, 'none') : reply(call, string(one.backup));
       case 84:
         return call.payload.equals(string('p'))
           ? reply(call, Buffer.concat([string('p'), raw(uuidOf(9))]))
@@ -108,6 +143,24 @@ async function knowing(
     },
   });
   return libvirt;
+}
+
+/** Whether a list with these flags has the domain. */
+function isListed({ snapshots = {}, checkpoints = {} }: Known, flags: number): boolean {
+  if (flags === 4096) return Object.keys(snapshots).length > 0;
+  if (flags === 16_384) return Object.keys(checkpoints).length > 0;
+  return flags === 0;
+}
+
+function snapshotsOf(domain: Known | undefined, all: Known['snapshots'] = {}): Buffer {
+  const names = Object.keys(all);
+  const listed = names.map((name) => Buffer.concat([string(name), wire(domain ?? two)]));
+  return Buffer.concat([words(names.length), ...listed, words(names.length)]);
+}
+
+/** The string that begins there in a call's payload. */
+function textAt({ payload }: Call, at: number): string {
+  return payload.toString('utf8', at + 4, at + 4 + payload.readUInt32BE(at));
 }
 
 const one = (more: Partial<Known> = {}): Known => ({ name: 'one', uuid: uuidOf(1), ...more });
@@ -185,6 +238,93 @@ describe('a survey', () => {
 
   it('is incomplete when libvirt does not know that', async () => {
     expect((await (await knowing([one({ config: [], pool: 'unknown' })])).survey(5000)).complete).toBe(false);
+  });
+
+  const snapshot = (file: string): string =>
+    `<domainsnapshot><name>s</name><memory snapshot='external' file='/v/memory'/><domain><uuid>${uuidOf(1)}</uuid>` +
+    `<name>one</name><devices><disk><source file='${file}'/></disk></devices></domain></domainsnapshot>`;
+  const checkpoint = (file: string): string =>
+    snapshot(file).replaceAll('domainsnapshot', 'domaincheckpoint').replace("file='/v/memory'", '');
+
+  it('tells what snapshots and checkpoints name, apart from what the domain has', async () => {
+    const known = one({
+      config: ['vda'],
+      snapshots: { first: snapshot('/v/before'), second: snapshot('/v/after') },
+      checkpoints: { only: checkpoint('/v/checked') },
+    });
+    const { domains, complete } = await (await knowing([known])).survey(5000);
+    expect(complete).toBe(true);
+    expect(domains[0]?.otherFiles).toEqual([]);
+    expect(domains[0]?.remembered).toEqual(['/v/memory', '/v/before', '/v/after', '/v/checked']);
+  });
+
+  it.each<[string, Partial<Known>, 'backing' | undefined]>([
+    ['a domain that does not run, with a qcow2', { config: ['vda'], format: 'qcow2' }, 'backing'],
+    ['the same, whose chain somebody wrote down', { config: ['vda'], format: 'qcow2', chain: ['config'] }, undefined],
+    ['one with raw disks only', { config: ['vda'], format: 'raw' }, undefined],
+    ['one without disks', { config: [], format: 'qcow2' }, undefined],
+    ['a running one', { live: ['vda'], config: ['vda'], format: 'qcow2' }, undefined],
+    [
+      'a running one that has another at its next start',
+      { live: ['vda'], config: ['vdb'], format: 'qcow2' },
+      'backing',
+    ],
+    ['a running one of which libvirt tells no chain', { live: ['vda'], format: 'qcow2', chain: [] }, 'backing'],
+    ['one that sleeps', { config: [], asleep: ['vda'], format: 'qcow2' }, 'backing'],
+  ])('says of %s whether what its images rest on is known, and is complete all the same', async (_, known, unknown) => {
+    const { domains, complete } = await (await knowing([one(known)])).survey(5000);
+    expect([domains[0]?.unknown, complete]).toEqual([unknown, true]);
+  });
+
+  it('asks each domain where libvirt cannot list those that have snapshots', async () => {
+    const known = one({ config: ['vda'], snapshots: { s: snapshot('/v/before') } });
+    const libvirt = await knowing([known], (call) =>
+      call.procedure === LIST && call.payload.readUInt32BE(4) !== 0 ? failure(call, 8, 'unsupported flags') : undefined,
+    );
+    expect((await libvirt.survey(5000)).domains[0]?.remembered).toEqual(['/v/memory', '/v/before']);
+    expect((await libvirt.domain('one' as DomainName, 5000)).remembered).toEqual(['/v/memory', '/v/before']);
+  });
+
+  it('tells where a backup goes that is being made', async () => {
+    const backup = "<domainbackup><disks><disk name='vda'><scratch file='/v/scratch'/></disk></disks></domainbackup>";
+    const { domains } = await (await knowing([one({ live: ['vda'], config: ['vda'], backup })])).survey(5000);
+    expect(domains[0]?.otherFiles).toEqual(['/v/scratch']);
+  });
+
+  it('does without a snapshot that is gone when it is read, and without what a driver cannot do', async () => {
+    const gone = await knowing([one({ config: ['vda'], snapshots: { s: null }, checkpoints: { c: null } })]);
+    expect(await gone.survey(5000)).toMatchObject({ complete: true, domains: [{ remembered: [] }] });
+    const libvirt = await knowing([one({ live: ['vda'], config: ['vda'] })], (call) =>
+      [SNAPSHOTS, CHECKPOINTS, BACKUP].includes(call.procedure) ? failure(call, NO_SUPPORT, 'no') : undefined,
+    );
+    expect(await libvirt.survey(5000)).toMatchObject({ complete: true, domains: [{ remembered: [] }] });
+  });
+
+  it.each<[string, Partial<Known>, ((call: Call) => Buffer | undefined)?]>([
+    ['a snapshot is described in a way that cannot be read', { snapshots: { s: '<domain/>' } }],
+    ['a checkpoint is described as a snapshot', { checkpoints: { c: snapshot('/v/x') } }],
+    [
+      'snapshots cannot be listed',
+      { snapshots: { s: '' } },
+      (call) => (call.procedure === SNAPSHOTS ? failure(call, 38, 'no') : undefined),
+    ],
+    ['a backup cannot be described', {}, (call) => (call.procedure === BACKUP ? failure(call, 38, 'no') : undefined)],
+    [
+      'more snapshots are counted than listed',
+      { snapshots: { s: '' } },
+      (call) => (call.procedure === SNAPSHOTS ? reply(call, words(0, 1)) : undefined),
+    ],
+    [
+      'there are more snapshots than are read',
+      { snapshots: Object.fromEntries(Array.from({ length: 257 }, (_, index) => [`s${index}`, snapshot('/v/x')])) },
+    ],
+  ])('is incomplete when %s', async (_, more, instead) => {
+    const known = one({ live: ['vda'], config: ['vda'], ...more });
+    const survey = await (await knowing([known], instead)).survey(5000);
+    expect(survey.complete).toBe(false);
+    // What the domain has is known all the same.
+    expect(shown(survey)).toEqual({ one: ['vda:lp'] });
+    expect(survey.domains[0]?.unknown).toBe('files');
   });
 
   it('fails when the domains cannot be listed', async () => {
