@@ -60,6 +60,7 @@ export class Clients {
   readonly #notes: LeafNotes<readonly Client[]>;
   /** Clients whose helpers this process has started, and of which it has never seen that a superblock could be theirs. */
   readonly #neverServed = new Set<string>();
+  #lastId = 0;
 
   constructor(notes: Notes, bootId: string) {
     this.#notes = new LeafNotes<readonly Client[]>(notes, bootId, 'clients', z.array(client));
@@ -131,8 +132,10 @@ export class Clients {
     }
   }
 
+  /** Never one that another had before: whoever still looks at that one must not speak of this. */
   #nextId(place: LeafPlace): number {
-    return 1 + Math.max(0, ...this.of(place).map(({ id }) => id));
+    this.#lastId = 1 + Math.max(this.#lastId, ...this.of(place).map(({ id }) => id));
+    return this.#lastId;
   }
 }
 

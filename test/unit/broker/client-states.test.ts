@@ -96,3 +96,33 @@ describe('what a helper has left', () => {
     expect(world.machine.effects).toEqual([]);
   });
 });
+
+describe('a client that was written down', () => {
+  it('is not forgotten with an earlier one at which somebody still looks', async () => {
+    const world = inherited({ superblock: { dev: '0:40', record: 'record', entry: '0:40' } });
+    let answer: (state: 'idle') => void = () => undefined;
+    const late = new Promise<'idle'>((resolve) => (answer = resolve));
+    Object.assign(world.machine.units, { state: () => late });
+    const slow = look(world);
+    Object.assign(world.machine.units, { state: () => Promise.resolve('idle') });
+    await look(world);
+    expect(world.context.clients.of(SITE)).toEqual([]);
+    world.context.clients.find(SITE, { generation: 1, isOver: false });
+    answer('idle');
+    await slow;
+    expect(world.context.clients.of(SITE)).toHaveLength(1);
+  });
+
+  it('is not taken for what is in the unit whose name its helper could not have', async () => {
+    const world = bench();
+    world.machine.leaves.set(MOUNTPOINT, 'empty');
+    world.machine.helper = () => {
+      world.machine.unitStates.set(UNIT, 'serving');
+      return Promise.resolve({ end: 'not-started', why: 'name-in-use', detail: '' });
+    };
+    await step(call(world), { id: 1, verb: 'step', volume: URL, kind: 'mount', budgetMs: 2000 });
+    expect((await look(world)).former).toEqual([{ state: 'serving' }]);
+    await settled(world);
+    expect(world.machine.effects).not.toContain(`kill ${UNIT}`);
+  });
+});
