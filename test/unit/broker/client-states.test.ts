@@ -35,6 +35,13 @@ function inherited(facts: Partial<Client> = {}): Bench {
   return world;
 }
 
+/** A promise that somebody else settles. */
+function gate(): { readonly opened: Promise<void>; open(): void } {
+  let open = (): void => undefined;
+  const opened = new Promise<void>((resolve) => (open = resolve));
+  return { opened, open: () => open() };
+}
+
 describe('a superblock that appears at the leaf', () => {
   it('is that of the client which alone can have made it', async () => {
     const world = inherited();
@@ -100,15 +107,21 @@ describe('what a helper has left', () => {
 describe('a client that was written down', () => {
   it('is not forgotten with an earlier one at which somebody still looks', async () => {
     const world = inherited({ superblock: { dev: '0:40', record: 'record', entry: '0:40' } });
-    let answer: (state: 'idle') => void = () => undefined;
-    const late = new Promise<'idle'>((resolve) => (answer = resolve));
-    Object.assign(world.machine.units, { state: () => late });
+    const asked = gate();
+    const answer = gate();
+    const state = async (): Promise<'idle'> => {
+      asked.open();
+      await answer.opened;
+      return 'idle';
+    };
+    Object.assign(world.machine.units, { state });
     const slow = look(world);
+    await asked.opened;
     Object.assign(world.machine.units, { state: () => Promise.resolve('idle') });
     await look(world);
     expect(world.context.clients.of(SITE)).toEqual([]);
     world.context.clients.find(SITE, { generation: 1, isOver: false });
-    answer('idle');
+    answer.open();
     await slow;
     expect(world.context.clients.of(SITE)).toHaveLength(1);
   });
