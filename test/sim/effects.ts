@@ -6,7 +6,6 @@ import type { Volume } from '../../src/core/volume.js';
 import type { History } from './history.js';
 import { type Effect, type Kernel, type Making, type Mount, short } from './kernel.js';
 import { isLiving, type ServerState, type Superblock } from './superblocks.js';
-import { isOn } from './switches.js';
 import type { Truth } from './truth.js';
 
 /** Says that an invariant is broken. */
@@ -161,9 +160,10 @@ export class EffectJudge {
   /** rmdir takes away what other namespaces have mounted on the directory. */
   #removeLeaf(path: string): void {
     const volume = this.#volumeAt(path);
-    for (const { on, mount, madeAt } of this.#kernel.users.copies) {
+    for (const { on, mount, madeAt, holder } of this.#kernel.users.copies) {
       if (on?.path !== path || on.isRemoved || mount.serves !== volume?.export || !isLiving(mount.superblock)) continue;
-      if (mount.superblock.kind === 'host' && !isOn('local-copies')) continue;
+      // What no client serves is in no record: where no process lives in the namespace, it is not found.
+      if (mount.superblock.kind === 'host' && holder === null) continue;
       if (madeAt >= this.#now() - LOOK_TO_RMDIR_MS || !this.isKnowable(mount.superblock)) continue;
       this.#fail('I1', `removed ${short(path)}, on which a namespace has a copy`);
     }

@@ -25,7 +25,10 @@ export interface Moment {
   readonly blocked: boolean;
   /** A client serves, or may serve, somebody from a superblock that was mounted here as the volume. */
   readonly living: boolean;
-  /** Such a superblock is there, be it dead; or a client in a unit of this leaf serves whatever it has mounted. */
+  /**
+   * Such a superblock is there, be it dead; or a client in a unit of this leaf serves whatever it has mounted; or another
+   * namespace has a copy.
+   */
   readonly existing: boolean;
   /** A process in a unit of this leaf serves nobody any more, and has not ended. */
   readonly ending: boolean;
@@ -85,10 +88,17 @@ export class History {
       busy: top !== undefined && top.pins > 0,
       blocked: node !== undefined && (node.kind !== 'directory' || node.occupied),
       living: this.users.length > 0,
-      existing: serve || this.superblocks.size > 0,
+      existing: serve || this.superblocks.size > 0 || this.#isCopied(),
       ending: end,
       by,
     });
+  }
+
+  /** Whether another namespace has something mounted here, or a copy of what was. */
+  #isCopied(): boolean {
+    return [...this.#kernel.users.copies].some(
+      ({ mount, on }) => mount.serves === this.volume.export || on?.path === this.mountPoint,
+    );
   }
 
   /** To be called whenever a superblock begins or ends, at that step. */

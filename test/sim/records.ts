@@ -51,7 +51,9 @@ export function judgeFormer(
     if (former.length === 0) continue;
     const history = histories.find(({ volume }) => volume.leaf === leaf);
     for (const { state } of former) {
-      const was = (moment: Moment): boolean => (state === 'releasing' ? moment.existing : moment.ending);
+      // A helper that was given up may mount after all: nobody looks at its unit again.
+      const was = (moment: Moment): boolean =>
+        state === 'releasing' ? moment.existing : moment.ending || history?.processes().serve === true;
       if (history?.within(FORMER_MS, was) === true || (state === 'releasing' && isDoubtful(history))) continue;
       fail('I6', `a client of ${leaf.slice(0, 6)} is shown as ${state}, which it was not for long`);
     }
@@ -197,7 +199,9 @@ export function judgeEmpty(
   }
   const units = [...host.services.units.values()].map(({ mountPoint }) => short(mountPoint));
   if (units.length > 0) fail('I3', `units are left: ${units.join(' ')}`);
-  if (host.notes.names.length > 0) fail('I3', `notes are left: ${host.notes.names.join(' ')}`);
+  // What was bound to a directory that is left on purpose may be bound to it again.
+  const notes = host.notes.names.filter((name) => !name.startsWith('bound-') || !isLeafLeft(host, name));
+  if (notes.length > 0) fail('I3', `notes are left: ${notes.join(' ')}`);
   for (const { home, maker, references } of host.kernel.superblocks.all) {
     const users = [...references].map(({ by }) => by).join(', ');
     if (maker === 'fairlead') fail('I3', `a superblock of ${short(home)} is left: ${users}`);
@@ -212,4 +216,9 @@ export function judgeEmpty(
 function isLeaked({ tree }: Host, truth: Truth, history: History): boolean {
   if (tree.nodes.get(history.mountPoint)?.maker !== 'fairlead') return false;
   return !truth.recordsLost && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment));
+}
+
+function isLeafLeft({ tree }: Host, note: string): boolean {
+  const leaf = note.slice(note.lastIndexOf('-') + 1);
+  return [...tree.nodes.values()].some(({ path, kind }) => kind === 'directory' && path.endsWith(`/${leaf}`));
 }

@@ -3,11 +3,11 @@
 
 /**
  * `sources`: directories of local volumes are renamed, removed and replaced. `sizes`: disks, stacks and numbers of leaves of
- * absurd size. `local-copies`: a namespace's copy of a local volume counts as somebody's. `groups`: some hosts have no
+ * absurd size. `groups`: some hosts have no
  * control groups of ours, so that a helper's process group is all that is known of it. `slow-starts`: PID 1 takes its time with
  * what a broker has asked for that is dead by then.
  */
-export type Switch = 'sources' | 'sizes' | 'local-copies' | 'groups' | 'slow-starts';
+export type Switch = 'sources' | 'sizes' | 'groups' | 'slow-starts';
 
 const asked = (process.env['FAIRLEAD_SIM_ALSO'] ?? '').split(',');
 

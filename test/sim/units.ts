@@ -237,6 +237,7 @@ export class ServiceManager {
       resume: () => undefined,
     };
     unit.processes.add(process);
+    this.#kernel.changed(unit.mountPoint, 'stranger');
     return process;
   }
 

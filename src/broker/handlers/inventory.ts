@@ -49,6 +49,7 @@ export const inventory: Handler<'inventory'> = async ({ context, deadline, emit 
 
 /** Where there is no directory to bind to, nothing of ours is bound any more. */
 function forgetUnbound({ machine, bound }: Context, base: string): void {
+  if (machine.directories.chain(base).at(-1)?.kind !== 'directory') return;
   for (const leaf of bound.leaves(base)) {
     const state = machine.directories.leafState(base, leaf);
     if (state !== 'empty' && state !== 'mounted') bound.drop({ base, volume: { leaf } });
