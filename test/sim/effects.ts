@@ -143,10 +143,13 @@ export class EffectJudge {
     if (top?.maker !== 'fairlead' || volume === null || top.serves !== volume.export) return;
     // What somebody has moved there since was not there when the helper was started.
     if (top.placedAt > top.bornAt && top.placedAt >= (madeBy?.at ?? 0)) return;
-    // A helper that was given up is not ended where it may serve something already: so it may mount, too.
-    if ([madeBy, top.madeBy].some((helper) => helper?.isGivenUp === true && this.isDoubtful(mountPoint, helper.step)))
-      return;
+    // A helper that was given up is not ended where it may serve, or may have served, something: so it may mount, too.
+    if ([madeBy, top.madeBy].some((helper) => helper !== null && this.#mayLive(helper, mountPoint))) return;
     this.#fail('I8', `mounted ${short(mountPoint)} twice`);
+  }
+
+  #mayLive({ isGivenUp, isOrphan, step }: Making, mountPoint: string): boolean {
+    return isGivenUp && (isOrphan || this.isDoubtful(mountPoint, step));
   }
 
   #startHelper(mountPoint: string): void {

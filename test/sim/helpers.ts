@@ -137,7 +137,12 @@ export class Helpers {
       from: 'fuse',
       serves,
       maker: 'fairlead',
-      madeBy: { step: maker.since, at: maker.began, isGivenUp: this.#manager.isGivenUp(unit, maker) },
+      madeBy: {
+        step: maker.since,
+        at: maker.began,
+        isGivenUp: this.#manager.isGivenUp(unit, maker),
+        isOrphan: !unit.starter.alive,
+      },
     });
     const { superblock } = mount;
     client.superblock = superblock;

@@ -47,6 +47,8 @@ export class History {
   processes: () => { readonly serve: boolean; readonly end: boolean } = () => ({ serve: false, end: false });
   /** The last step at which a number of such a superblock belonged to one of somebody else. */
   reusedUntil = -1;
+  /** The last step at which another client's mount was here, which may be what a helper of ours has made. */
+  strangeUntil = -1;
   readonly #numbers = new Set<string>();
   #bootId = '';
   readonly #kernel: Kernel;
@@ -101,15 +103,16 @@ export class History {
     );
   }
 
-  /** To be called whenever a superblock begins or ends, at that step. */
-  noteReuse(all: Iterable<Superblock>, step: number): void {
-    for (const one of all) {
-      if (this.#numbers.has(one.dev) && !this.superblocks.has(one)) {
-        this.reusedUntil = Infinity;
-        return;
-      }
-    }
-    if (this.reusedUntil === Infinity) this.reusedUntil = step;
+  /** To be called whenever a superblock begins or ends, or a mount comes or goes, at that step. */
+  noteDoubts(all: Iterable<Superblock>, step: number): void {
+    let isReused = false;
+    for (const one of all) isReused ||= this.#numbers.has(one.dev) && !this.superblocks.has(one);
+    if (isReused) this.reusedUntil = Infinity;
+    else if (this.reusedUntil === Infinity) this.reusedUntil = step;
+    const isStrange = ({ superblock, serves }: Mount): boolean =>
+      superblock.kind === 'fuse' && serves !== this.volume.export;
+    if (this.#kernel.at(this.mountPoint).some(isStrange)) this.strangeUntil = Infinity;
+    else if (this.strangeUntil === Infinity) this.strangeUntil = step;
   }
 
   /** Superblocks from which a client may serve somebody. A stranger's counts once a broker knows of it. */

@@ -43,6 +43,8 @@ export interface Making {
   readonly at: number;
   /** Nobody waits for it any more, or nobody can tell it from a client. */
   readonly isGivenUp: boolean;
+  /** The broker that started it has died: nobody knows what it has served. */
+  readonly isOrphan: boolean;
 }
 
 /** An effect on the world, told before it happens. */

@@ -106,7 +106,8 @@ export class Outsiders {
   #move(mount: Mount): void {
     const home = mount.mountPoint;
     this.#kernel.move(mount, this.#place('moved'));
-    const isMovedBack = this.#chance.once(0.4);
+    // A bind that comes back may be of a directory that nobody has asked for by then, which is nobody's but the mover's.
+    const isMovedBack = this.#chance.once(0.4) && mount.superblock.kind === 'fuse';
     this.#stay(isMovedBack ? VISIT_MS : LONG_VISIT_MS, () => {
       const isFree = this.#kernel.top(home) === undefined && this.#tree.nodes.get(home)?.kind === 'directory';
       const isThere = this.#kernel.mounts.includes(mount) && isLiving(mount.superblock);

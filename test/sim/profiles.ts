@@ -89,7 +89,7 @@ const VOLUME_TROUBLES = {
   'nova-mounts': 3,
   'operator-aborts': 3,
   junk: 1,
-  ...(isOn('sources') ? { sources: 6 } : {}),
+  sources: 4,
   ...(isOn('sizes') ? { pile: 0.3 } : {}),
 } as const;
 

@@ -141,17 +141,22 @@ function judgeUnit(
 /** Seconds after which a verdict of a mount in use must have been renewed: two of the health monitor's intervals. */
 const FRESH_S = 30;
 
-/** I5 in a healed and quiet world, before anybody has asked for anything: every mount in use is well, and known to be, from a fresh look. */
+/**
+ * I5 in a healed and quiet world, before anybody has asked for anything: every mount in use is well, and known to be, from a
+ * fresh look. One whose directory was removed for good stays for its users as it is, and is shown so.
+ */
 export function judgeWatched(list: ListReply, truth: Truth, histories: readonly History[], fail: Fail): void {
   for (const { volume, mountPoint, now } of histories) {
     const live = truth.keysOf(volume).some((key) => truth.certainty(key) === 'live');
-    if (live && (now.top !== 'right' || now.server !== 'answering'))
+    if (live && now.top !== 'former' && (now.top !== 'right' || now.server !== 'answering'))
       fail('I2', `${short(mountPoint)} has users, is ${now.top}, ${now.server}, and nobody brings it back`);
   }
   for (const { leaf, verdict, verdictAge, attachments, needsRestart } of list.mounts) {
     if (attachments.length === 0) continue;
-    if (verdict !== 'healthy')
-      fail('I5', `${leaf.slice(0, 6)} is in use, and shown as ${verdict ?? 'never looked at'}`);
+    const { now } = histories.find(({ volume }) => volume.leaf === leaf)!;
+    // Once the note about it is lost it is anybody's.
+    const isRight = now.top === 'former' ? verdict === 'stale' || verdict === 'foreign' : verdict === 'healthy';
+    if (!isRight) fail('I5', `${leaf.slice(0, 6)} is in use, and shown as ${verdict ?? 'never looked at'}`);
     if ((verdictAge ?? Infinity) > FRESH_S) fail('I5', `${leaf.slice(0, 6)} was not looked at for ${verdictAge} s`);
     if (needsRestart.length > 0) fail('I5', `${leaf.slice(0, 6)} is shown to need restarts of what has ended`);
   }
@@ -161,7 +166,7 @@ export function judgeWatched(list: ListReply, truth: Truth, histories: readonly 
 export function judgeMounted(truth: Truth, histories: readonly History[], fail: Fail): void {
   for (const { volume, mountPoint, now } of histories) {
     const live = truth.keysOf(volume).some((key) => truth.certainty(key) === 'live');
-    if (live && (now.top !== 'right' || now.server !== 'answering' || !now.hardened)) {
+    if (live && now.top !== 'former' && (now.top !== 'right' || now.server !== 'answering' || !now.hardened)) {
       fail(
         'I2',
         `${short(mountPoint)} has users and is ${now.top}, ${now.server}, ${now.hardened ? '' : 'not '}hardened`,
@@ -178,10 +183,12 @@ export function judgeEmpty(
   histories: readonly History[],
   fail: Fail,
 ): void {
+  // A bind whose directory is not the one that the volume names is told by notes alone: without them it is foreign, and stays.
+  const isUntold = ({ now }: History): boolean => now.top === 'former' && (truth.recordsLost || !host.notes.isWhole);
+  const untold = new Set<string>(histories.filter(isUntold).map(({ volume }) => volume.leaf));
   for (const history of histories) {
     const { mountPoint, volume } = history;
-    // The table does not name a bind mount's volume: without its record it is foreign, and stays.
-    if (volume.backend === 'local' && truth.recordsLost) continue;
+    if (untold.has(volume.leaf)) continue;
     // Another volume that a helper mounted by mistake while the broker died is foreign by now, and has been reported.
     if (host.kernel.at(mountPoint).some((mount) => mount.serves === volume.export))
       fail('I3', `${short(mountPoint)} is still mounted after everybody has gone`);
@@ -189,7 +196,7 @@ export function judgeEmpty(
       fail('I3', `the directory ${short(mountPoint)} is left`);
   }
   const left = {
-    mounts: records.mounts,
+    mounts: records.mounts.filter(({ volume }) => !untold.has(volume.leaf)),
     attachments: records.attachments,
     holds: records.holds,
     operations: records.operations,

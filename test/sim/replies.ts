@@ -119,8 +119,10 @@ export class ReplyJudge {
         if (!ever((moment) => moment.existing) && !this.#doubtful(history, call.beganStep)) lie('nobody could use it');
         break;
       case 'busy':
-        // A stranger who mounts where we have just unmounted keeps it mounted too.
-        if (!ever((moment) => moment.busy || moment.top === 'other' || isTaken(moment))) lie('nobody held it');
+        // A stranger who mounts where we have just unmounted keeps it mounted too; and what cannot be told any more from a
+        // stranger's is not touched.
+        if (!ever(({ busy, top }) => busy || top === 'other') && !ever(isTaken) && !this.#isUntold(history, call))
+          lie('nobody held it');
         break;
       case 'hung':
         if (!ever((moment) => moment.server === 'never-read' || moment.server === 'never-answered'))
@@ -134,6 +136,11 @@ export class ReplyJudge {
         if (this.#certainlyLiveAtStart(call)) lie('the attachment was there');
         break;
     }
+  }
+
+  /** A bind whose directory is not the one that the volume names, and of which no note is left. */
+  #isUntold(history: History, { beganStep }: Call): boolean {
+    return history.ever(beganStep, ({ top }) => top === 'former') && this.#doubtful(history, beganStep);
   }
 
   #checkUser(call: Call, consumer: string, lie: (why: string) => void): void {

@@ -115,6 +115,8 @@ class Run {
     judgeQuiet(list, truth, host, histories, isDoubtful, fail);
     judgeWatched(list, truth, histories, fail);
     for (const key of truth.keys.filter((each) => truth.certainty(each) === 'live')) {
+      // The directory that its users have was removed, and the URL names another one now.
+      if (histories.some(({ volume, now }) => now.top === 'former' && truth.keysOf(volume).includes(key))) continue;
       const end = await this.#ask(key, 'connect');
       if (end?.how !== 'reply') fail('I2', `${key} cannot be connected again in a healthy world: ${nameOf(end)}`);
     }

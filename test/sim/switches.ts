@@ -2,12 +2,12 @@
 // between two names. A switch goes away, and its trouble stays, as soon as seeds hold with it.
 
 /**
- * `sources`: directories of local volumes are renamed, removed and replaced. `sizes`: disks, stacks and numbers of leaves of
+ * `sizes`: disks, stacks and numbers of leaves of
  * absurd size. `groups`: some hosts have no
  * control groups of ours, so that a helper's process group is all that is known of it. `slow-starts`: PID 1 takes its time with
  * what a broker has asked for that is dead by then.
  */
-export type Switch = 'sources' | 'sizes' | 'groups' | 'slow-starts';
+export type Switch = 'sizes' | 'groups' | 'slow-starts';
 
 const asked = (process.env['FAIRLEAD_SIM_ALSO'] ?? '').split(',');
 

@@ -159,12 +159,13 @@ export class World {
 
   /**
    * Whether Fairlead may have been unable to tell, at some moment since that step, that a superblock of the leaf is gone:
-   * without the record or its notes, from a record that another life of the broker has read, or beside one that is hidden.
+   * without the record or its notes, from a record that another life of the broker has read, beside one that is hidden, or another one at the leaf.
    */
   isDoubtful(history: History | undefined, step: number): boolean {
     const { kernel, notes } = this.host;
     if (!kernel.superblocks.isReadable || !notes.isWhole || this.#hiddenUntil >= step) return true;
-    return this.processes.brokerStarts > 1 && (history?.reusedUntil ?? -1) >= step;
+    if (history === undefined) return false;
+    return history.strangeUntil >= step || (this.processes.brokerStarts > 1 && history.reusedUntil >= step);
   }
 
   /** A superblock that our mount table does not show may be that of any client of which nothing was seen yet. */
@@ -174,7 +175,7 @@ export class World {
     const isHidden = [...superblocks.all].some((one) => one.kind === 'fuse' && !shown.has(one));
     if (isHidden) this.#hiddenUntil = Infinity;
     else if (this.#hiddenUntil === Infinity) this.#hiddenUntil = this.scheduler.steps;
-    for (const history of this.histories) history.noteReuse(superblocks.all, this.scheduler.steps);
+    for (const history of this.histories) history.noteDoubts(superblocks.all, this.scheduler.steps);
   }
 
   /** Writes down the first invariant that breaks; everything after it is aftermath. */

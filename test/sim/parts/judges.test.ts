@@ -400,7 +400,7 @@ describe('I8', () => {
 
   it('holds when a helper mounts that was given up, since nobody could tell what it serves', () => {
     mount();
-    const madeBy = { step: 0, at: 0, isGivenUp: true };
+    const madeBy = { step: 0, at: 0, isGivenUp: true, isOrphan: false };
     effects.judge({ kind: 'mount', mountPoint: POINT, madeBy, by: 'fairlead' });
     expect(broken).toEqual(['I8']);
     doubtful = true;
