@@ -213,6 +213,9 @@ export class Adversary {
       case 'lazy-umount':
         this.#outsiders.make(trouble, history);
         return;
+      case 'operator-asks':
+        this.#operatorAsks();
+        return;
       case 'sources':
         if (this.#sources.length > 0) this.#chance.pick(this.#sources).disturb();
         return;
@@ -297,6 +300,14 @@ export class Adversary {
     agent.engine.abort(volume.leaf, context).catch((error: unknown) => {
       if (!(error instanceof FairleadError)) this.#processes.oddError(String(error));
     });
+  }
+
+  /** `doctor`. */
+  #operatorAsks(): void {
+    const { agent } = this.#processes;
+    if (agent?.ready !== true) return;
+    const context = { deadlineMs: 10_000, signal: new AbortController().signal };
+    agent.engine.examine(context).catch((error: unknown) => this.#processes.oddError(String(error)));
   }
 
   /** The agent dies and its ledger with it. What was in use then must stay, whatever the next agent knows. */

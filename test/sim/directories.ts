@@ -62,6 +62,14 @@ export class Tree {
     return this.#nextInode;
   }
 
+  /** Many directories with something in them, named as leaves are. */
+  crowd(base: string, count: number): void {
+    for (let number = 1; number <= count; number += 1) {
+      const leaf = number.toString(16).padStart(32, '0');
+      this.#add(`${base}/${leaf}`, { kind: 'directory', uid: 0, mode: 0o755, occupied: true }, 'stranger');
+    }
+  }
+
   /** rename(2) of a directory with everything below it. No mount table changes, and nobody is told. */
   rename(from: string, to: string): void {
     const moving = [...this.nodes.values()].filter(({ path }) => path === from || path.startsWith(`${from}/`));

@@ -14,6 +14,8 @@ export interface Moment {
   readonly at: number;
   /** What a path walk arrives at. `former`: a directory that had the volume's name when it was bound, and has it no more. */
   readonly top: 'nothing' | 'right' | 'former' | 'other';
+  /** Mounts in the stack. */
+  readonly depth: number;
   /** The right volume is somewhere in the stack. */
   readonly mounted: boolean;
   /** Of the topmost mount. */
@@ -83,6 +85,7 @@ export class History {
       step: this.#scheduler.steps,
       at: this.#scheduler.now,
       top: top === undefined ? 'nothing' : this.#whatIs(top),
+      depth: stack.length,
       mounted: stack.some((mount) => mount.serves === volume.export),
       server: top === undefined ? 'none' : (top.server?.state ?? 'answering'),
       rights: top?.server?.rights ?? 'all',

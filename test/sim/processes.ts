@@ -71,6 +71,10 @@ export class Processes {
   readonly #disturbed: () => void;
   /** Told of a failure that nobody foresaw. */
   readonly #onOddError: (what: string) => void;
+  /** Told that a process has ended a connection on which nothing was wrong. */
+  readonly #onHangUp: (by: string) => void;
+  /** An agent that was asked to stop. */
+  #stopping: Life | null = null;
   #wires: Wire[] = [];
   #lives = 0;
 
@@ -84,6 +88,7 @@ export class Processes {
     onAgentGone: (life: Life) => void;
     disturbed: () => void;
     onOddError: (what: string) => void;
+    onHangUp: (by: string) => void;
   }) {
     this.#scheduler = parts.scheduler;
     this.#chance = parts.chance;
@@ -94,6 +99,7 @@ export class Processes {
     this.#onAgentGone = parts.onAgentGone;
     this.#disturbed = parts.disturbed;
     this.#onOddError = parts.onOddError;
+    this.#onHangUp = parts.onHangUp;
     this.#disk.onBroken = () => {
       this.#scheduler.after(this.agent, this.#chance.int(0, 50), 'agent: its ledger is broken', () =>
         this.crashAgent('of its ledger'),
@@ -180,6 +186,7 @@ export class Processes {
     if (agent === null) return;
     this.#disturbed();
     this.#scheduler.note(`${agent.name} is asked to stop`);
+    this.#stopping = agent;
     void agent.engine.stop().then(() => {
       if (!agent.alive) return;
       this.#scheduler.note(`${agent.name} has stopped`);
@@ -213,7 +220,7 @@ export class Processes {
   silenceLink(ms: number): void {
     this.#disturbed();
     const wires = [...this.#wires];
-    for (const wire of wires) wire.silent = true;
+    for (const wire of wires) wire.silent = wire.wasSilent = true;
     this.#scheduler.after(null, ms, 'link: heard again', () => {
       this.#disturbed();
       for (const wire of wires) wire.silent = false;
@@ -240,6 +247,9 @@ export class Processes {
       const { broker } = this;
       if (broker === null || this.linkDown) throw new Error('connection refused');
       const wire = new Wire(this.#scheduler, this.#chance, agent, broker);
+      wire.onClosed = (by) => {
+        if (!wire.wasSilent && agent !== this.#stopping) this.#onHangUp(by);
+      };
       this.#wires = [...this.#wires.filter((other) => other.open), wire];
       broker.process.accept(wire.brokerSide);
       return wire.agentSide;

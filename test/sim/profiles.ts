@@ -19,6 +19,7 @@ export type Trouble =
   | 'take-away'
   | 'nova-mounts'
   | 'operator-aborts'
+  | 'operator-asks'
   | 'junk'
   | 'sources'
   | 'pile'
@@ -88,6 +89,7 @@ const VOLUME_TROUBLES = {
   'take-away': 3,
   'nova-mounts': 3,
   'operator-aborts': 3,
+  'operator-asks': 1,
   junk: 1,
   sources: 4,
   ...(isOn('sizes') ? { pile: 0.3 } : {}),

@@ -1,6 +1,7 @@
 // Judges every answer at the moment it is given: I4 (never wrong), I5 (in time, and not because of another volume) and
 // I6 (never lied to). An answer is honest if the world was like that at some moment between request and reply.
 
+import { MAX_OBSERVED_MOUNTS } from '../../src/core/limits.js';
 import type { Consumer } from '../../src/core/names.js';
 import { userOf } from '../../src/core/names.js';
 import type { ConnectReply, DisconnectReply, ValidateReply } from '../../src/core/requests.js';
@@ -49,7 +50,8 @@ export class ReplyJudge {
     if (end === null || end.how === 'lost') return;
     const took = call.endedAt - call.beganAt;
     if (took > call.deadlineMs + 1000) this.#fail('I5', `${name(call)} took ${took} ms`);
-    const undisturbed = this.lastDisturbance < call.beganAt - AFTERMATH_MS && this.calmLeaves.has(call.volume.leaf);
+    const isCalm = this.calmLeaves.has(call.volume.leaf) && !isAbsurd(call);
+    const undisturbed = this.lastDisturbance < call.beganAt - AFTERMATH_MS && isCalm;
     if (undisturbed && took > CALM_MS) {
       this.#fail('I5', `${name(call)} took ${took} ms although nothing disturbed its volume`);
     }
@@ -103,8 +105,10 @@ export class ReplyJudge {
     const lie = (why: string): void => {
       this.#fail('I6', `${name(call)} was answered ${reply.outcome}: ${why}; the leaf is ${tell(history.now)}`);
     };
-    // A bind that somebody has covered cannot be told from none at all, once nothing is known of it any more.
-    const isHidden = call.volume.backend === 'local' && reply.mounted && ever(({ top }) => top === 'other');
+    // Under a stack that is too deep, and, for a bind of which no note is left, under any other mount, it may be still.
+    const isHidden =
+      reply.mounted &&
+      ever(({ top, depth }) => depth > MAX_OBSERVED_MOUNTS || (call.volume.backend === 'local' && top === 'other'));
     if (!isHidden && !ever((moment) => moment.mounted === reply.mounted))
       lie(`mounted ${reply.mounted} was never true`);
     if (reply.ending && !ever((moment) => moment.ending)) lie('no client of it was ending');
@@ -173,6 +177,11 @@ export class ReplyJudge {
       this.#fail('I6', `${name(call)} said ${reply.verdict}, which was never true; the leaf is ${tell(history.now)}`);
     }
   }
+}
+
+/** Of a disk that is too large for any disk only its own request may be refused. */
+function isAbsurd({ disk }: Call): boolean {
+  return disk?.startsWith('huge') === true;
 }
 
 /** The right volume, mounted by a stranger a moment ago: not hardened yet. */

@@ -20,6 +20,8 @@ export interface UnitProcess {
   readonly began: number;
   /** Milliseconds at which nobody waits for it any more. */
   waitedUntil: number;
+  /** Its starter has written down who it is. */
+  isKnown: boolean;
   /** In D state: SIGKILL does not end it until the world is healed. */
   stubborn: boolean;
   /** False from the moment at which it is sure to die. */
@@ -56,6 +58,8 @@ const SLOW_START_MS = 2000;
 export class ServiceManager {
   readonly units = new Map<string, Unit>();
   readonly helpers: Helpers;
+  /** Whether a broker finds all that an earlier one has written down. */
+  notesAreWhole: () => boolean = () => true;
   /** False while the host starts up or shuts down. */
   ready = true;
   readonly way: Way;
@@ -70,7 +74,7 @@ export class ServiceManager {
     this.#scheduler = scheduler;
     this.#kernel = kernel;
     this.#chance = chance;
-    this.way = chance.weighted({ service: 8, scope: 3, session: 3, group: isOn('groups') ? 1 : 0 });
+    this.way = chance.weighted({ service: 8, scope: 3, session: 3, group: isOn('groups') ? 5 : 0 });
     scheduler.note(`helpers are started by the way of ${this.way}`);
     this.helpers = new Helpers({ scheduler, kernel, chance: chance.fork(), manager: this });
   }
@@ -158,8 +162,9 @@ export class ServiceManager {
   }
 
   /** Whether a helper, or what it left, may have been given up: its time is over, or nobody can tell it from a client. */
-  isGivenUp({ starter }: Unit, { waitedUntil }: UnitProcess): boolean {
-    return this.#scheduler.now > waitedUntil || (!starter.alive && this.way !== 'service');
+  isGivenUp({ starter }: Unit, { waitedUntil, isKnown }: UnitProcess): boolean {
+    if (this.#scheduler.now > waitedUntil) return true;
+    return !starter.alive && this.way !== 'service' && !(isKnown && this.notesAreWhole());
   }
 
   /** What hung goes on: helpers in D state die if they were killed, the others end; but not one that `goesOn` hanging. */
@@ -213,7 +218,9 @@ export class ServiceManager {
     if (this.way !== 'service') {
       // Between the fork and the mark the broker may die.
       this.#scheduler.after(life, this.#chance.int(0, 3), 'helper: its starter learns who it is', () => {
-        if (unit.processes.has(helper)) spec.forked?.({ pid: helper.pid, began: '0' });
+        if (!unit.processes.has(helper)) return;
+        spec.forked?.({ pid: helper.pid, began: '0' });
+        helper.isKnown = life.alive;
       });
     }
     this.helpers.act(mood, unit, helper, exported, once);
@@ -228,6 +235,7 @@ export class ServiceManager {
       since: this.#scheduler.steps,
       began: this.#scheduler.now,
       waitedUntil: Infinity,
+      isKnown: false,
       stubborn: false,
       alive: true,
       isKilled: false,

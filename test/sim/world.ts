@@ -16,6 +16,7 @@ import { PROFILES, type Profile } from './profiles.js';
 import { ReplyJudge } from './replies.js';
 import { Scheduler } from './scheduler.js';
 import type { Superblock } from './superblocks.js';
+import { isOn } from './switches.js';
 import { Truth } from './truth.js';
 
 /** Where volumes are mounted in the simulated world. */
@@ -29,6 +30,10 @@ const VOLUMES: readonly Volume[] = [
   'quobyte://192.168.1.1/vol-c',
   `local://${LOCAL_ROOT}/p/d`,
 ].map((url) => parseVolume(url));
+
+/** Share of runs, where there is any such run, with crowds of leaves in which something lies, and their number. */
+const CROWDED = 0.02;
+const CROWD = 4000;
 
 /** How a run is to be made. */
 export interface Options {
@@ -113,6 +118,7 @@ export class World {
       chance: chance.fork(),
       makers: options.makers,
       onOddError: (what) => this.fail('I6', `an unforeseen error: ${what}`),
+      onHangUp: (by) => this.fail('I5', `${by} ended the connection, for all who wait for an answer`),
       onAgentGone: (life) => this.callers.agentGone(life),
     });
     this.callers = new Callers({
@@ -124,6 +130,8 @@ export class World {
       volumes: VOLUMES,
       histories: byLeaf,
     });
+    host.services.notesAreWhole = () => host.notes.isWhole;
+    if (isOn('sizes') && chance.once(CROWDED)) for (const base of Object.values(BASES)) host.tree.crowd(base, CROWD);
     const spared = this.histories.slice(0, { calm: VOLUMES.length, volumes: 1 }[this.profile.name] ?? 0);
     for (const { volume } of spared) this.replies.calmLeaves.add(volume.leaf);
     this.adversary = new Adversary({
