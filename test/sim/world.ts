@@ -30,6 +30,8 @@ const VOLUMES: readonly Volume[] = [
   'quobyte://192.168.1.1/vol-c',
   `local://${LOCAL_ROOT}/p/d`,
 ].map((url) => parseVolume(url));
+/** The leaf of the local one. */
+export const LOCAL_LEAF = VOLUMES[3]!.leaf;
 
 /** Share of runs, where there is any such run, with crowds of leaves in which something lies, and their number. */
 const CROWDED = 0.02;
