@@ -216,6 +216,9 @@ export class Adversary {
       case 'operator-asks':
         this.#operatorAsks();
         return;
+      case 'operator-lifts':
+        this.#operatorLifts(history);
+        return;
       case 'sources':
         if (this.#sources.length > 0) this.#chance.pick(this.#sources).disturb();
         return;
@@ -298,6 +301,16 @@ export class Adversary {
     if (agent?.ready !== true) return;
     const context = { deadlineMs: 10_000, signal: new AbortController().signal };
     agent.engine.abort(volume.leaf, context).catch((error: unknown) => {
+      if (!(error instanceof FairleadError)) this.#processes.oddError(String(error));
+    });
+  }
+
+  /** Without asking who uses it: that is for Fairlead to find out. */
+  #operatorLifts({ volume: { leaf } }: History): void {
+    const { agent } = this.#processes;
+    if (agent?.ready !== true) return;
+    const context = { deadlineMs: 10_000, signal: new AbortController().signal };
+    agent.engine.liftHold({ leaf, force: false }, context).catch((error: unknown) => {
       if (!(error instanceof FairleadError)) this.#processes.oddError(String(error));
     });
   }

@@ -57,6 +57,8 @@ export class Domains {
   #idleMounts = new Map<Mount, Idle>();
   #idleKeys = new Map<Key, Idle>();
   readonly #mayGo = new Set<Mount>();
+  /** Since when every survey that was told to this life of the agent shows that a domain uses the leaf, milliseconds. */
+  readonly #shownSince = new Map<string, number>();
   #resting = false;
 
   constructor(parts: {
@@ -108,6 +110,11 @@ export class Domains {
   /** Whether evidence may have let this mount go, although it is kept for somebody. */
   mayGo(mount: Mount): boolean {
     return this.policy.liftHolds === 'evidence' && this.#mayGo.has(mount);
+  }
+
+  /** Since when the agent knows that a domain uses the leaf, milliseconds; Infinity: it does not. */
+  shownSince(leaf: string): number {
+    return this.#processes.agent === this.#life ? (this.#shownSince.get(leaf) ?? Infinity) : Infinity;
   }
 
   /** In which way the attachment may be shown as an orphan, or null. */
@@ -217,11 +224,14 @@ export class Domains {
       this.#life = life;
       this.#idleMounts = new Map();
       this.#idleKeys = new Map();
+      this.#shownSince.clear();
     }
     const files = [...truth.values()].flatMap((machine) => [...machine.files.values()]);
     const { now } = this.#scheduler;
     for (const { mountPoint, volume } of this.#histories) {
       const used = files.some(({ leaf }) => leaf === volume.leaf);
+      if (!used || !tells(survey, volume.leaf)) this.#shownSince.delete(volume.leaf);
+      else if (!this.#shownSince.has(volume.leaf)) this.#shownSince.set(volume.leaf, now);
       for (const mount of this.#kernel.at(mountPoint)) {
         if (used) this.#idleMounts.delete(mount);
         else this.#idleMounts.set(mount, longer(this.#idleMounts.get(mount), now, null));
@@ -263,6 +273,15 @@ function isAged(times: readonly number[]): boolean {
 
 function uses(machine: Machine, leaf: string): boolean {
   return [...machine.files.values()].some((file) => file.leaf === leaf);
+}
+
+/** Whether some domain of the survey has a file there. */
+function tells(survey: Survey | null, leaf: string): boolean {
+  const paths = (survey?.domains ?? []).flatMap(({ disks, otherFiles }) => [
+    ...disks.map(({ path }) => path),
+    ...otherFiles,
+  ]);
+  return paths.some((path) => path?.includes(`/${leaf}/`) === true);
 }
 
 /** Whether the survey itself shows the use. */

@@ -165,7 +165,7 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['I4', 'I6', 'I7'],
     profile: 'volumes',
     makers: faults.machineWith(({ table }) => {
-      const disguised: Machine['table']['at'] = (mountPoint) => {
+      const disguised: (typeof table)['at'] = (mountPoint) => {
         const entries = table.at(mountPoint);
         const first = entries[0];
         return entries.map((entry) =>
@@ -312,20 +312,6 @@ export const MUTANTS: readonly Mutant[] = [
     })),
   },
   {
-    defect: 'the number of a superblock is taken for the superblock',
-    caughtBy: ['I1', 'I3', 'I6'],
-    profile: 'outsiders',
-    makers: faults.machineWith(({ superblocks }) => ({
-      superblocks: {
-        at: (dev) => {
-          const seen = superblocks.at(dev);
-          return typeof seen === 'string' ? seen : { ...seen, entry: '1' };
-        },
-        others: (devs) => superblocks.others(devs)?.map((one) => ({ ...one, entry: '1' })) ?? null,
-      },
-    })),
-  },
-  {
     defect: 'a helper of an earlier broker is taken for one at work, whatever became of it',
     caughtBy: ['I2', 'I3', 'I5', 'I6'],
     profile: 'outsiders',
@@ -378,8 +364,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     defect: 'nobody watches the leaves',
-    caughtBy: ['I5', 'I6'],
-    profile: 'calm',
+    caughtBy: ['I3'],
+    profile: 'outsiders',
     makers: faults.brokerWith(() => ({ watch: () => new Promise(() => undefined) })),
   },
   {
@@ -390,7 +376,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     defect: 'processes of other namespaces are nobody',
-    caughtBy: ['I1', 'I6'],
+    caughtBy: ['I1'],
     profile: 'outsiders',
     makers: faults.machineWith(({ processes }) => ({
       processes: { ...processes, holding: () => Promise.resolve({ holders: [], complete: true }) },
@@ -399,7 +385,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     defect: 'the operator lifts holds whatever uses the mount',
     caughtBy: ['I1'],
-    profile: 'everything',
+    profile: 'records',
     makers: {
       ...REAL,
       wrapEngine: (real) => ({

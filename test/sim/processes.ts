@@ -71,6 +71,8 @@ export class Processes {
   readonly #disturbed: () => void;
   /** Told of a failure that nobody foresaw. */
   readonly #onOddError: (what: string) => void;
+  /** Told of an event that was logged. */
+  readonly #onLogged: (event: string, fields: Readonly<Record<string, unknown>>) => void;
   /** Told that a process has ended a connection on which nothing was wrong. */
   readonly #onHangUp: (by: string) => void;
   /** An agent that was asked to stop. */
@@ -88,6 +90,7 @@ export class Processes {
     onAgentGone: (life: Life) => void;
     disturbed: () => void;
     onOddError: (what: string) => void;
+    onLogged: (event: string, fields: Readonly<Record<string, unknown>>) => void;
     onHangUp: (by: string) => void;
   }) {
     this.#scheduler = parts.scheduler;
@@ -99,6 +102,7 @@ export class Processes {
     this.#onAgentGone = parts.onAgentGone;
     this.#disturbed = parts.disturbed;
     this.#onOddError = parts.onOddError;
+    this.#onLogged = parts.onLogged;
     this.#onHangUp = parts.onHangUp;
     this.#disk.onBroken = () => {
       this.#scheduler.after(this.agent, this.#chance.int(0, 50), 'agent: its ledger is broken', () =>
@@ -276,6 +280,7 @@ export class Processes {
       this.logged.set(event, (this.logged.get(event) ?? 0) + 1);
       const shown = Object.entries(fields).map(([name, value]) => `${name}=${tell(value)}`);
       this.#scheduler.note(`${life.name} logs ${event} ${shown.join(' ')}`);
+      this.#onLogged(event, fields);
       const error = fields['error'];
       if (error instanceof Error && !(error instanceof FairleadError)) this.#onOddError(error.stack ?? error.message);
     };

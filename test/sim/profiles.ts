@@ -20,6 +20,7 @@ export type Trouble =
   | 'nova-mounts'
   | 'operator-aborts'
   | 'operator-asks'
+  | 'operator-lifts'
   | 'junk'
   | 'sources'
   | 'pile'
@@ -102,6 +103,7 @@ const OUTSIDER_TROUBLES = {
   bind: 1,
   move: 1,
   'lazy-umount': 1,
+  'operator-lifts': 1,
 } as const;
 
 const PROCESS_TROUBLES = {
@@ -162,6 +164,7 @@ export const PROFILES: readonly Profile[] = [
       'broker-dies': 1,
       reboot: 1,
       'nova-mounts': 1,
+      'operator-lifts': 1,
     },
     badHelpers: 0.05,
     crashAtPoints: 0.01,

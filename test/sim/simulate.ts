@@ -140,7 +140,6 @@ class Run {
       if (this.violated || agent === null) return;
       const listed = agent.engine.list().mounts.find(({ leaf }) => leaf === history.volume.leaf);
       if (listed === undefined || listed.hold === null) continue;
-      this.#lifted(history);
       await this.#lift(history);
     }
     await this.#until(scheduler.now + END_MS);
@@ -170,12 +169,6 @@ class Run {
       await this.#until(scheduler.now + 20_000);
     }
     fail('I3', 'a hold cannot be lifted although nobody uses the mount');
-  }
-
-  /** What keeps a mount by the operator's word is not kept any more. */
-  #lifted(history: History): void {
-    const { effects, host } = this.#world;
-    for (const mount of host.kernel.at(history.mountPoint)) effects.kept.delete(mount);
   }
 
   /** What strangers made, and nobody told Fairlead of, they take away themselves. */

@@ -37,6 +37,9 @@ export const LOCAL_LEAF = VOLUMES[3]!.leaf;
 const CROWDED = 0.02;
 const CROWD = 4000;
 
+/** Milliseconds between the last look for those who use a mount and the end of its hold: searches are slow, and disks. */
+const LOOK_TO_LIFT_MS = 12_000;
+
 /** How a run is to be made. */
 export interface Options {
   readonly makers: Makers;
@@ -120,6 +123,9 @@ export class World {
       chance: chance.fork(),
       makers: options.makers,
       onOddError: (what) => this.fail('I6', `an unforeseen error: ${what}`),
+      onLogged: (event, fields) => {
+        if (event === 'hold-lifted') this.#lifted(byLeaf.get(String(fields['leaf']))!, String(fields['by']));
+      },
       onHangUp: (by) => this.fail('I5', `${by} ended the connection, for all who wait for an answer`),
       onAgentGone: (life) => this.callers.agentGone(life),
     });
@@ -155,6 +161,23 @@ export class World {
     this.effects.isKnowable = this.#isKnowable;
     this.replies.isKnowable = this.#isKnowable;
     this.effects.mayGo = (mount) => this.domains.mayGo(mount);
+  }
+
+  /** A hold has ended: it must not while somebody is known to use the mount. */
+  #lifted(history: History, by: string): void {
+    const { kernel } = this.host;
+    const mounts = kernel.at(history.mountPoint).filter(({ serves }) => serves === history.volume.export);
+    // Where somebody is attached the mount stays anyway.
+    if (this.disk.records().attachments.some(({ leaf }) => leaf === history.volume.leaf)) return;
+    for (const { holder, of, began } of kernel.users.uses) {
+      if (holder !== null && mounts.includes(of) && began < this.scheduler.now - LOOK_TO_LIFT_MS)
+        this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which ${holder.command} uses`);
+    }
+    if (by !== 'operator') return;
+    if (this.domains.shownSince(history.volume.leaf) < this.scheduler.now - LOOK_TO_LIFT_MS)
+      this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which a domain uses`);
+    // What keeps a mount by the operator's word is not kept any more.
+    for (const mount of mounts) this.effects.kept.delete(mount);
   }
 
   /**
