@@ -167,17 +167,17 @@ export class World {
   #lifted(history: History, by: string): void {
     const { kernel } = this.host;
     const mounts = kernel.at(history.mountPoint).filter(({ serves }) => serves === history.volume.export);
+    // What keeps a mount by the operator's word is not kept any more.
+    if (by === 'operator') for (const mount of mounts) this.effects.kept.delete(mount);
     // Where somebody is attached the mount stays anyway.
     if (this.disk.records().attachments.some(({ leaf }) => leaf === history.volume.leaf)) return;
     for (const { holder, of, began } of kernel.users.uses) {
       if (holder !== null && mounts.includes(of) && began < this.scheduler.now - LOOK_TO_LIFT_MS)
         this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which ${holder.command} uses`);
     }
-    if (by !== 'operator') return;
-    if (this.domains.shownSince(history.volume.leaf) < this.scheduler.now - LOOK_TO_LIFT_MS)
+    const shownSince = this.domains.shownSince(history.volume.leaf);
+    if (by === 'operator' && shownSince < this.scheduler.now - LOOK_TO_LIFT_MS)
       this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which a domain uses`);
-    // What keeps a mount by the operator's word is not kept any more.
-    for (const mount of mounts) this.effects.kept.delete(mount);
   }
 
   /**
