@@ -16,7 +16,6 @@ import type { Scheduler } from './scheduler.js';
 import { Source } from './sources.js';
 import { Strangers } from './strangers.js';
 import type { ServerState } from './superblocks.js';
-import { isOn } from './switches.js';
 import { keyOf, type Key, type Truth } from './truth.js';
 
 /** Milliseconds after which the operator looks once more: helpers that were at work are over by then. */
@@ -88,7 +87,7 @@ export class Adversary {
     this.#processes.recordLost = this.#chance.once(losses) ? 0.5 : 0;
     const { superblocks } = this.#host.kernel;
     superblocks.isReadable = !this.#chance.once(losses / 2);
-    this.#host.services.slowness = isOn('slow-starts') ? losses / 5 : 0;
+    this.#host.services.slowness = losses / 5;
     const { notesLost, recordLost } = this.#processes;
     this.#scheduler.note(`adversary: loses notes ${notesLost}, record ${recordLost}, ${superblocks.isReadable}`);
     this.#goOn();

@@ -12,7 +12,6 @@ import type { Processes } from './processes.js';
 import type { Chance } from './prng.js';
 import type { ReplyJudge } from './replies.js';
 import type { Life, Scheduler } from './scheduler.js';
-import { isOn } from './switches.js';
 import { keyOf, type Call, type CallEnd, type Truth } from './truth.js';
 
 /** What a caller asks for. */
@@ -22,12 +21,7 @@ const UUID = '0b7d1e4a-6f52-4c3b-9a51-2f1f0c9d8e77';
 const CONSUMERS: readonly Consumer[] = [`nova:${UUID}`, `vm:${UUID}`, 'csi:pvc-1', 'cli:ann'].map((text) =>
   parseConsumer(text, 'consumer'),
 );
-const DISKS: readonly (DiskName | null)[] = [
-  null,
-  parseDiskName('disk-1', 'disk'),
-  parseDiskName('new-1', 'disk'),
-  ...(isOn('sizes') ? [parseDiskName('huge-1', 'disk'), parseDiskName('huge-2', 'disk')] : []),
-];
+const DISKS: readonly (DiskName | null)[] = [null, parseDiskName('disk-1', 'disk'), parseDiskName('new-1', 'disk')];
 const DEADLINES = [300, 2000, 10_000, 60_000, 120_000] as const;
 
 /** Sends requests and hears the answers. */

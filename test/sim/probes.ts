@@ -249,12 +249,6 @@ function inodeOf({ directory }: Mount): string {
   return String(directory?.inode ?? 1);
 }
 
-/** Bytes of sparse files that somebody made as large as their filesystem lets him: 8 PiB, and the largest off_t. */
-const SIZES: ReadonlyMap<string, number> = new Map([
-  ['huge-1', 2 ** 53],
-  ['huge-2', 2 ** 63],
-]);
-
 /** A call that waits inside a mount. */
 interface Call {
   /** The caller was killed: its thread goes, unless its request was read and never answered. */
@@ -262,7 +256,7 @@ interface Call {
 }
 
 function sightOf(answer: ProbeAnswer): DiskSight {
-  if (answer.kind === 'disk') return { state: answer.state, size: answer.size };
+  if (answer.kind === 'disk') return { state: answer.state };
   return { state: 'failed', errno: answer.kind === 'failed' ? answer.errno : 'EPROTO' };
 }
 
@@ -272,6 +266,6 @@ function diskOf(mount: Mount | undefined, name: string): ProbeAnswer {
   if (state === 'stale') return { kind: 'failed', errno: 'ESTALE' };
   if (state === 'failing') return { kind: 'failed', errno: 'EIO' };
   if (mount === undefined) return { kind: 'failed', errno: 'ENOENT' };
-  if (name.startsWith('new')) return { kind: 'disk', state: 'absent', size: 0 };
-  return { kind: 'disk', state: 'regular', size: SIZES.get(name) ?? 4096 };
+  if (name.startsWith('new')) return { kind: 'disk', state: 'absent' };
+  return { kind: 'disk', state: 'regular' };
 }

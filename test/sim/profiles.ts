@@ -2,7 +2,6 @@
 
 import type { Mood } from './moods.js';
 import type { Deed } from './outsiders.js';
-import { isOn } from './switches.js';
 
 /** One kind of trouble. */
 export type Trouble =
@@ -93,7 +92,7 @@ const VOLUME_TROUBLES = {
   'operator-asks': 1,
   junk: 1,
   sources: 4,
-  ...(isOn('sizes') ? { pile: 0.3 } : {}),
+  pile: 0.3,
 } as const;
 
 const OUTSIDER_TROUBLES = {

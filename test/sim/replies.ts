@@ -50,7 +50,7 @@ export class ReplyJudge {
     if (end === null || end.how === 'lost') return;
     const took = call.endedAt - call.beganAt;
     if (took > call.deadlineMs + 1000) this.#fail('I5', `${name(call)} took ${took} ms`);
-    const isCalm = this.calmLeaves.has(call.volume.leaf) && !isAbsurd(call);
+    const isCalm = this.calmLeaves.has(call.volume.leaf);
     const undisturbed = this.lastDisturbance < call.beganAt - AFTERMATH_MS && isCalm;
     if (undisturbed && took > CALM_MS) {
       this.#fail('I5', `${name(call)} took ${took} ms although nothing disturbed its volume`);
@@ -125,7 +125,12 @@ export class ReplyJudge {
       case 'busy':
         // A stranger who mounts where we have just unmounted keeps it mounted too; and what cannot be told any more from a
         // stranger's is not touched.
-        if (!ever(({ busy, top }) => busy || top === 'other') && !ever(isTaken) && !this.#isUntold(history, call))
+        if (
+          !ever(({ busy, top }) => busy || top === 'other') &&
+          !ever(isTaken) &&
+          !isBack(history, call) &&
+          !this.#isUntold(history, call)
+        )
           lie('nobody held it');
         break;
       case 'hung':
@@ -179,9 +184,11 @@ export class ReplyJudge {
   }
 }
 
-/** Of a disk that is too large for any disk only its own request may be refused. */
-function isAbsurd({ disk }: Call): boolean {
-  return disk?.startsWith('huge') === true;
+/** A stranger has brought an earlier mount back after the leaf was free. */
+function isBack(history: History, { beganStep }: Call): boolean {
+  const moments = history.since(beganStep);
+  const freed = moments.findIndex(({ mounted }) => !mounted);
+  return freed !== -1 && moments.slice(freed).some(({ mounted, by }) => mounted && by === 'stranger');
 }
 
 /** The right volume, mounted by a stranger a moment ago: not hardened yet. */

@@ -1,13 +1,8 @@
 // Troubles that Fairlead is not ready for yet, so that they are off unless a run asks for them by FAIRLEAD_SIM_ALSO: a comma
 // between two names. A switch goes away, and its trouble stays, as soon as seeds hold with it.
 
-/**
- * `sizes`: disks, stacks and numbers of leaves of
- * absurd size. `groups`: some hosts have no
- * control groups of ours, so that a helper's process group is all that is known of it. `slow-starts`: PID 1 takes its time with
- * what a broker has asked for that is dead by then.
- */
-export type Switch = 'sizes' | 'groups' | 'slow-starts';
+/** `groups`: some hosts have no control groups of ours, so that a helper's process group is all that is known of it. */
+export type Switch = 'groups';
 
 const asked = (process.env['FAIRLEAD_SIM_ALSO'] ?? '').split(',');
 

@@ -16,7 +16,6 @@ import { PROFILES, type Profile } from './profiles.js';
 import { ReplyJudge } from './replies.js';
 import { Scheduler } from './scheduler.js';
 import type { Superblock } from './superblocks.js';
-import { isOn } from './switches.js';
 import { Truth } from './truth.js';
 
 /** Where volumes are mounted in the simulated world. */
@@ -33,7 +32,7 @@ const VOLUMES: readonly Volume[] = [
 /** The leaf of the local one. */
 export const LOCAL_LEAF = VOLUMES[3]!.leaf;
 
-/** Share of runs, where there is any such run, with crowds of leaves in which something lies, and their number. */
+/** Share of runs with crowds of leaves in which something lies, and their number. */
 const CROWDED = 0.02;
 const CROWD = 4000;
 
@@ -139,7 +138,7 @@ export class World {
       histories: byLeaf,
     });
     host.services.notesAreWhole = () => host.notes.isWhole;
-    if (isOn('sizes') && chance.once(CROWDED)) for (const base of Object.values(BASES)) host.tree.crowd(base, CROWD);
+    if (chance.once(CROWDED)) for (const base of Object.values(BASES)) host.tree.crowd(base, CROWD);
     const spared = this.histories.slice(0, { calm: VOLUMES.length, volumes: 1 }[this.profile.name] ?? 0);
     for (const { volume } of spared) this.replies.calmLeaves.add(volume.leaf);
     this.adversary = new Adversary({
