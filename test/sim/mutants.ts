@@ -183,7 +183,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     defect: 'that nothing could be read of the domains is taken for there being none',
-    caughtBy: ['I1'],
+    caughtBy: ['I1', 'I6'],
     profile: 'points',
     makers: faults.hearing((survey) => survey ?? { domains: [], complete: true }),
   },
