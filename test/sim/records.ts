@@ -101,7 +101,7 @@ export function judgeQuiet(
     if (listed?.state === 'releasing' && !isUsed) fail('I3', `${where} is still releasing`);
     const ours = stack.filter((mount) => mount.maker === 'fairlead').length;
     if (ours > 1 && !isDoubtful(history, 'ever')) fail('I3', `${where} has ${ours} mounts of ours on it`);
-    if (!needed && listed?.state !== 'foreign' && ours > 0) {
+    if (!needed && listed?.state !== 'foreign' && ours > 0 && !isUntold(history, truth, host)) {
       fail('I3', `${where} is mounted for nobody`);
     }
     if (!needed && stack.length === 0 && !isUsed && isLeaked(host, truth, history)) {
@@ -112,6 +112,11 @@ export function judgeQuiet(
   }
   for (const unit of services.units.values()) judgeUnit(unit, list, host, histories, isDoubtful, fail);
   if (host.probes.stuck > 0) fail('I3', `${host.probes.stuck} probe children are stuck in a healthy world`);
+}
+
+/** A bind whose directory is not the one that the volume names is told by notes alone: without them it is foreign, and stays. */
+function isUntold({ now }: History, truth: Truth, { notes }: Host): boolean {
+  return now.top === 'former' && (truth.recordsLost || !notes.isWhole);
 }
 
 /** I3 of one unit at rest: what runs in it has a mount that somebody needs, or is shown. */
@@ -190,9 +195,8 @@ export function judgeEmpty(
   histories: readonly History[],
   fail: Fail,
 ): void {
-  // A bind whose directory is not the one that the volume names is told by notes alone: without them it is foreign, and stays.
-  const isUntold = ({ now }: History): boolean => now.top === 'former' && (truth.recordsLost || !host.notes.isWhole);
-  const untold = new Set<string>(histories.filter(isUntold).map(({ volume }) => volume.leaf));
+  const left = histories.filter((history) => isUntold(history, truth, host));
+  const untold = new Set<string>(left.map(({ volume }) => volume.leaf));
   for (const history of histories) {
     const { mountPoint, volume } = history;
     if (untold.has(volume.leaf)) continue;
@@ -202,13 +206,13 @@ export function judgeEmpty(
     if (host.kernel.at(mountPoint).length === 0 && isLeaked(host, truth, history))
       fail('I3', `the directory ${short(mountPoint)} is left`);
   }
-  const left = {
+  const remaining = {
     mounts: records.mounts.filter(({ volume }) => !untold.has(volume.leaf)),
     attachments: records.attachments,
     holds: records.holds,
     operations: records.operations,
   };
-  for (const [table, rows] of Object.entries(left)) {
+  for (const [table, rows] of Object.entries(remaining)) {
     if (rows.length > 0) fail('I3', `the ledger still has ${table}: ${JSON.stringify(rows).slice(0, 300)}`);
   }
   const units = [...host.services.units.values()].map(({ mountPoint }) => short(mountPoint));
