@@ -374,7 +374,7 @@ export const SETTINGS = z.strictObject({
       ),
     ),
   isolated: flag(
-    'Allow a private mount namespace, where nobody outside sees the mounts. For tests and the demo only.',
+    'Allow a mount namespace other than that of process 1, or one of which that cannot be found out: then nobody outside may see the mounts. For tests, the demo, and containers that mount for themselves alone.',
     'false',
   ),
   log_level: z
