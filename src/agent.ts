@@ -29,7 +29,9 @@ import { processRuns } from './sys/process-runs.js';
 import { readBootId } from './sys/boot-id.js';
 import { systemClock } from './sys/clock.js';
 import { takeLock } from './sys/lock-file.js';
-import { createLog, descriptorSink, type Log } from './sys/log.js';
+import { leave } from './sys/leave.js';
+import { descriptorSink } from './sys/log-sink.js';
+import { createLog, type Log } from './sys/log.js';
 import { configArgument, haltAt, tellSupervisor } from './up/child.js';
 import { dropTo } from './up/drop.js';
 
@@ -41,16 +43,16 @@ const DOOR_GRACE_MS = 5000;
 
 async function main(): Promise<void> {
   process.title = 'fairlead-agent';
-  const config = loadConfig(configArgument(process.argv.slice(2)));
-  const log = createLog('agent', config.logLevel, descriptorSink(2));
-  process.on('uncaughtException', (error) => {
-    end(log, error);
-  });
+  const sink = descriptorSink(2);
+  let log = createLog('agent', 'info', sink);
+  process.on('uncaughtException', (error) => void end(log, error));
   const stop = stopSignal();
   try {
+    const config = loadConfig(configArgument(process.argv.slice(2)));
+    log = createLog('agent', config.logLevel, sink);
     await run(config, log, stop);
   } catch (error) {
-    end(log, error);
+    await end(log, error);
   }
 }
 
@@ -74,7 +76,7 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     },
   });
   void ledger.ended.then((error) => {
-    if (error !== null) end(log, error);
+    if (error !== null) void end(log, error);
   });
   const broker = new BrokerClient({ clock: systemClock, dial: () => dialSocket(`${config.runDir}/${BROKER_SOCKET}`) });
   const engine = createEngine({
@@ -101,19 +103,15 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   if (broker.connected) tellSupervisor({ ready: true });
   await aborted(stop);
   log.info('agent-stopping', {});
-  setTimeout(() => {
-    // What is not over by now stays in the journal; the next start works it off.
-    log.flush();
-    process.exit(0);
-  }, SHUTDOWN_MS).unref();
+  // What is not over by then stays in the journal; the next start works it off.
+  setTimeout(() => void leave(0, log), SHUTDOWN_MS).unref();
   await Promise.all([door.close(DOOR_GRACE_MS), engine.stop()]);
   guests?.door.stop();
   guests?.hypervisor.close();
   broker.close();
   await ledger.close();
   release();
-  log.flush();
-  process.exit(0);
+  await leave(0, log);
 }
 
 /** The lock that makes us the agent. An earlier agent that is just ending is waited for. */
@@ -190,6 +188,7 @@ function stopSignal(): AbortSignal {
     stop.abort();
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, told);
+  process.on('SIGHUP', () => undefined);
   process.on('disconnect', told);
   return stop.signal;
 }
@@ -206,20 +205,11 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 /** The end for a reason: told to the log and to the supervisor, with the exit status of its code. */
-function end(log: Log, error: unknown): never {
+async function end(log: Log, error: unknown): Promise<void> {
   const body = errorBody(error);
   log.error('agent-failed', { error });
-  log.flush();
   tellSupervisor({ failed: body });
-  process.exit(ERROR_CODES[body.code].exit);
+  await leave(ERROR_CODES[body.code].exit, log);
 }
 
-try {
-  await main();
-} catch (error) {
-  // Before there is a log: the configuration itself.
-  const body = errorBody(error);
-  process.stderr.write(`fairlead-agent: ${body.message}\n`);
-  tellSupervisor({ failed: body });
-  process.exitCode = ERROR_CODES[body.code].exit;
-}
+await main();

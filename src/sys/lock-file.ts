@@ -1,10 +1,22 @@
 // The lock that decides who is the agent and who the broker: an open file description lock on a file in the run
 // directory. It dies with the process that has it, however it ends, so there is no stale lock.
 
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncate as ftruncateWith,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
+import { promisify } from 'node:util';
 import { FairleadError } from '../core/errors.js';
 import { lockWhole } from './libc/descriptors.js';
 import { errnoOf } from './libc/errors.js';
+
+const ftruncate = promisify(ftruncateWith);
 
 /** The answer to {@link takeLock}. */
 export type LockTaken =
@@ -12,6 +24,14 @@ export type LockTaken =
   | { readonly taken: true; readonly release: () => void }
   /** Somebody else's; the process id it wrote there, if it wrote one. A hint for people. */
   | { readonly taken: false; readonly holder: number | null };
+
+/** Descriptors of the locks that this process has. */
+const held = new Set<number>();
+
+/** Takes our process number out of every lock that we have, and keeps the locks: for the end of the process. */
+export async function blankLocks(): Promise<void> {
+  await Promise.all([...held].map((fd) => ftruncate(fd)));
+}
 
 const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
 
@@ -31,9 +51,12 @@ export function takeLock(path: string): LockTaken {
     }
     ftruncateSync(fd);
     writeSync(fd, `${process.pid}\n`, 0);
+    held.add(fd);
     return {
       taken: true,
       release: () => {
+        held.delete(fd);
+        ftruncateSync(fd);
         closeSync(fd);
       },
     };
