@@ -23,7 +23,9 @@ import { createEngine } from './engine/engine.js';
 import type { EngineSettings } from './engine/ports.js';
 import { HypervisorClient } from './hypervisor/client.js';
 import { SOCKET as HYPERVISOR_SOCKET } from './hypervisor/protocol.js';
-import { startLedgerThread } from './ledger/client.js';
+import { startLedgerThread, type LedgerThread, type OpenLedger } from './ledger/client.js';
+import { openReadOnly } from './ledger/read-only.js';
+import { stateDiskFault, whenWritable } from './ledger/state-disk.js';
 import { dialSocket } from './link/socket-transport.js';
 import { processRuns } from './sys/process-runs.js';
 import { readBootId } from './sys/boot-id.js';
@@ -67,17 +69,8 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   dropTo(config.runAs);
   const release = await agentLock(config.runDir, stop);
   const bootId = readBootId();
-  const ledger = await thread.open({
-    directory: config.ledgerDir,
-    version: VERSION,
-    witness: { path: `${config.runDir}/ledger.witness`, bootId },
-    warn: (event, cause) => {
-      log.warn(event, { cause });
-    },
-  });
-  void ledger.ended.then((error) => {
-    if (error !== null) void end(log, error);
-  });
+  const ledger = await openLedger(thread, config, bootId, log);
+  void ledger.ended.then((error) => endWithLedger(error, config, log));
   const broker = new BrokerClient({ clock: systemClock, dial: () => dialSocket(`${config.runDir}/${BROKER_SOCKET}`) });
   const engine = createEngine({
     broker,
@@ -112,6 +105,38 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   await ledger.close();
   release();
   await leave(0, log);
+}
+
+/** The ledger; where its disk cannot be written to, a copy of what it says, so that what only reads goes on. */
+async function openLedger(thread: LedgerThread, config: Config, bootId: string, log: Log): Promise<OpenLedger> {
+  const { ledgerDir: directory, runDir } = config;
+  const witness = `${runDir}/ledger.witness`;
+  const fault = await stateDiskFault(directory);
+  if (fault === null) {
+    return thread.open({
+      directory,
+      version: VERSION,
+      witness: { path: witness, bootId },
+      warn: (event, cause) => {
+        log.warn(event, { cause });
+      },
+    });
+  }
+  log.error('state-disk-unwritable', { error: fault });
+  return openReadOnly({ directory, witness, scratch: runDir, fault });
+}
+
+/**
+ * A ledger that has failed is only told by a new start what is on its disk; as long as nothing can be written there, this agent
+ * answers what it knows.
+ */
+async function endWithLedger(error: FairleadError | null, { ledgerDir }: Config, log: Log): Promise<void> {
+  if (error === null) return;
+  if ((await stateDiskFault(ledgerDir)) !== null) {
+    log.error('state-disk-unwritable', { error });
+    await whenWritable(ledgerDir);
+  }
+  await end(log, error);
 }
 
 /** The lock that makes us the agent. An earlier agent that is just ending is waited for. */

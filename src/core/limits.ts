@@ -114,6 +114,8 @@ export const LEDGER_RESERVE_BYTES = 1_048_576;
 export const LEDGER_CHECKPOINT_PAGES = 128;
 /** Milliseconds for the ledger to be opened and checked, and for it to be read. */
 export const LEDGER_OPEN_MS = 60_000;
+/** Milliseconds after which a state disk that has not answered counts as one that stands still. */
+export const LEDGER_STALL_MS = 5000;
 /** Milliseconds for the ledger to finish what waits and close; part of {@link SHUTDOWN_MS}. */
 export const LEDGER_CLOSE_MS = 5000;
 /** Set-aside records that are reported; older ones stay in the ledger. */

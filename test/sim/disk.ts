@@ -97,6 +97,7 @@ export class StateDisk {
   /** The Ledger port for one life of the agent. */
   ledger(life: Life, bootId: string): Ledger {
     return {
+      fault: null,
       load: () =>
         this.#scheduler.later(life, this.#chance.int(0, 10), 'disk: load', () => {
           this.#store = this.#open(this.#place, bootId);
