@@ -13,8 +13,14 @@ import { leave } from './sys/leave.js';
 import { descriptorSink, type LogSink } from './sys/log-sink.js';
 import { createLog, type Log } from './sys/log.js';
 import { reapOrphans } from './sys/orphans.js';
+import { foreignHand } from './sys/trust.js';
 import { prepareDirectories } from './up/prepare.js';
 import { supervise, type ChildSpec, type Supervised } from './up/supervise.js';
+
+/** Where dist/src/ is. */
+const HERE = dirname(fileURLToPath(import.meta.url));
+/** The checkout, or wherever bin/, dist/ and node_modules/ are. */
+const HOUSE = dirname(dirname(HERE));
 
 /** What it is asked, and how its answers read. */
 export interface UpCall {
@@ -66,6 +72,8 @@ async function run({ config: file, ready }: UpCall, say: (line: string) => void,
   }
   reapOrphans();
   const config = loadConfig(file);
+  const log = createLog('up', config.logLevel, sink);
+  checkProgram(config, log);
   prepareDirectories(config);
   const lock = takeLock(`${config.runDir}/up.lock`);
   if (!lock.taken) {
@@ -77,7 +85,6 @@ async function run({ config: file, ready }: UpCall, say: (line: string) => void,
     );
   }
   try {
-    const log = createLog('up', config.logLevel, sink);
     await keepAll(config, log, (facts) => {
       say(ready(facts));
     });
@@ -86,12 +93,29 @@ async function run({ config: file, ready }: UpCall, say: (line: string) => void,
   }
 }
 
+/** What we run as root must be root's; for tests and the demo a word is enough. */
+function checkProgram({ isolated }: Config, log: Log): void {
+  const detail = foreignHand([
+    { path: join(HOUSE, 'bin'), deep: true },
+    { path: join(HOUSE, 'dist'), deep: true },
+    { path: join(HOUSE, 'node_modules'), deep: false },
+  ]);
+  if (detail === null) return;
+  if (isolated) {
+    log.warn('program-not-roots', { detail });
+    return;
+  }
+  throw new FairleadError(
+    'helper-untrusted',
+    `fairlead up runs its own files as root, so nobody else may have a hand in them. ${detail} For the whole checkout: chown -R root: ${HOUSE} && chmod -R go-w ${HOUSE}`,
+  );
+}
+
 async function keepAll(
   config: Config,
   log: Log,
   ready: (facts: Parameters<UpCall['ready']>[0]) => void,
 ): Promise<void> {
-  const here = dirname(fileURLToPath(import.meta.url));
   const point = process.env['FAIRLEAD_HALT_AT'];
   const common = {
     args: config.file === null ? [] : ['--config', config.file],
@@ -133,7 +157,7 @@ async function keepAll(
     process.on('SIGHUP', () => undefined);
     const start = (name: ChildSpec['name'], module: string, isReady: (pid: number) => void): Supervised => {
       const giveUp = name === 'hypervisor' ? 'never' : 'when-hopeless';
-      return supervise({ name, module: join(here, module), giveUp, ...common }, events(name, isReady));
+      return supervise({ name, module: join(HERE, module), giveUp, ...common }, events(name, isReady));
     };
     others.push(start('broker', 'broker-main.js', () => undefined));
     agent = start('agent', 'agent.js', agentReady);
