@@ -146,9 +146,13 @@ async function agentLock(runDir: string, stop: AbortSignal): Promise<() => void>
     if (lock.taken) return lock.release;
     if (waited >= LOCK_PATIENCE_MS) {
       const who = lock.holder === null ? '' : ` (process ${lock.holder})`;
-      throw new FairleadError('conflict', `Another agent${who} runs with this run_dir, or has been ended and waits for a disk that does not answer. End it first.`, {
-        field: 'run_dir',
-      });
+      throw new FairleadError(
+        'conflict',
+        `Another agent${who} runs with this run_dir, or has been ended and waits for a disk that does not answer. End it first.`,
+        {
+          field: 'run_dir',
+        },
+      );
     }
     await pause(LOCK_PAUSE_MS);
   }

@@ -83,6 +83,7 @@ export class Adversary {
     this.#processes.crashAtPoints = 0;
     this.#processes.linkDown = false;
     this.#disk.full = false;
+    this.#disk.readOnly = false;
     this.#disk.slowness = 3;
     services.ready = true;
     services.heal();
@@ -189,6 +190,14 @@ export class Adversary {
       case 'disk-full':
         this.#disk.full = true;
         this.#forAWhile(() => (this.#disk.full = false));
+        return;
+      case 'disk-read-only':
+        this.#disk.readOnly = true;
+        // An agent whose ledger has failed ends by itself once the disk is back, and is started anew.
+        this.#forAWhile(() => {
+          this.#disk.readOnly = false;
+          if (!this.#resting) this.#processes.crashAgent('its ledger had failed');
+        });
         return;
       case 'disk-slow':
         this.#disk.slowness = this.#chance.int(100, 5000);

@@ -5,6 +5,7 @@
 import { FairleadError } from '../../src/core/errors.js';
 import type { Change, Ledger, LedgerSnapshot } from '../../src/core/records.js';
 import type { Database } from '../../src/ledger/sqlite.js';
+import { unwritable } from '../../src/ledger/state-disk.js';
 import { copyOf, recordsIn, type Place } from './ledger.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
@@ -31,6 +32,8 @@ interface Commit {
 /** The disk: outlives every life of the agent. */
 export class StateDisk {
   full = false;
+  /** Nothing can be written. */
+  readOnly = false;
   /** Milliseconds that a write takes at most; raised by a stall. */
   slowness = 3;
   /** Whether state_dir is copied now and then, and what befalls the marks is simulated. */
@@ -60,7 +63,8 @@ export class StateDisk {
   /** The agent died: some of what was on its way reached the disk, in order; nobody is told. */
   abandon(): void {
     const reached = this.#chance.int(0, this.#queue.length);
-    for (const { changes } of this.#queue.slice(0, reached)) if (!this.full) this.#applyCutOff(changes);
+    for (const { changes } of this.#queue.slice(0, reached))
+      if (!this.full && !this.readOnly) this.#applyCutOff(changes);
     if (this.#queue.length > 0) this.#scheduler.note(`disk: ${reached} of ${this.#queue.length} open commits survive`);
     this.#queue = [];
     this.#writing = false;
@@ -96,8 +100,11 @@ export class StateDisk {
 
   /** The Ledger port for one life of the agent. */
   ledger(life: Life, bootId: string): Ledger {
+    const fault = (): FairleadError | null => (this.readOnly ? unwritable('The state disk is read-only') : null);
     return {
-      fault: null,
+      get fault() {
+        return fault();
+      },
       load: () =>
         this.#scheduler.later(life, this.#chance.int(0, 10), 'disk: load', () => {
           this.#store = this.#open(this.#place, bootId);
@@ -119,9 +126,10 @@ export class StateDisk {
     this.#writing = true;
     this.#scheduler.after(life, this.#chance.int(0, this.slowness), 'disk: group begins', () => {
       const count = this.#queue.length;
-      const refusal = this.full
+      const full = this.full
         ? new FairleadError('resource-exhausted', 'The state disk is full. Make room on it, then try again.')
         : null;
+      const refusal = this.readOnly ? unwritable('The state disk is read-only') : full;
       this.#scheduler.after(life, this.#chance.int(0, this.slowness), `disk: commit of ${count}`, () => {
         const members = this.#queue.splice(0, count);
         this.#writing = false;

@@ -27,6 +27,7 @@ export type Trouble =
   | 'silence'
   | 'link-down'
   | 'disk-full'
+  | 'disk-read-only'
   | 'disk-slow'
   | 'not-ready'
   | 'reboot'
@@ -89,6 +90,7 @@ const PROCESS_TROUBLES = {
   silence: 1,
   'link-down': 1,
   'disk-full': 2,
+  'disk-read-only': 2,
   'disk-slow': 2,
   'not-ready': 1,
   reboot: 1,
