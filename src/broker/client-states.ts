@@ -86,6 +86,7 @@ async function stateOf(
   deadline: Deadline,
 ): Promise<ClientState | null> {
   const superblock = superblockOf(context, place, client);
+  if (superblock !== 'gone') context.clients.doubt(place, client.id);
   const entries = context.machine.table.at(place.mountpoint);
   const isHere = superblock !== 'gone' && entries.some(({ dev }) => dev === client.superblock?.dev);
   const unit = await unitStateOf(context, place, client, isHere, deadline);
@@ -208,19 +209,37 @@ export function noteMounts(context: Context, place: ClientSite): void {
   }
 }
 
-/** Takes down whose superblock it is that is mounted at the leaf, so that it is known once its mount is not there any more. */
-export function noteSuperblock({ machine, clients }: Context, place: ClientSite, dev: string): void {
+/**
+ * Takes down whose superblock it is that is mounted at the leaf, so that it is known once its mount is not there any more.
+ * Where that is not certain it is taken down by itself: a client that was given another's would count as gone with that.
+ */
+export function noteSuperblock(context: Context, place: ClientSite, dev: string): void {
+  const { machine, clients } = context;
   if (place.identifiedBy !== null) return;
   const seen = machine.superblocks.at(dev);
   if (typeof seen === 'string') return;
   const known = clients.of(place);
   if (known.some(({ superblock }) => superblock !== null && isSame(superblock, seen))) return;
-  const owner =
-    known.findLast(
-      ({ superblock, earlier }) => superblock === null && !(earlier ?? []).some((one) => isSame(one, seen)),
-    ) ?? known.find(({ superblock }) => superblock?.dev === dev && superblock.record !== seen.record);
-  if (owner === undefined) clients.find(place, { superblock: seen });
+  const owner = ownerOf(context, place, seen);
+  if (owner === null) clients.find(place, { superblock: seen });
   else clients.learn(place, owner.id, { superblock: seen });
+}
+
+/** The client that alone this superblock can be of, if no other superblock can be that client's; null if that is not certain. */
+function ownerOf(context: Context, place: ClientSite, seen: Superblock): Client | null {
+  const known = context.clients.of(place);
+  const [unseen, ...others] = known.filter(
+    ({ superblock, earlier }) => superblock === null && !(earlier ?? []).some((one) => isSame(one, seen)),
+  );
+  if (unseen === undefined) {
+    // In another record it may have another entry. If it is gone, and its number is another's by now, nothing is lost.
+    return known.find(({ superblock }) => superblock?.dev === seen.dev && superblock.record !== seen.record) ?? null;
+  }
+  const candidates = candidatesFor(context, place);
+  if (others.length > 0 || candidates === null || unseen.earlier === null) return null;
+  const { earlier } = unseen;
+  const later = candidates.filter((one) => !isSame(one, seen) && !earlier.some((other) => isSame(one, other)));
+  return withoutStrangers(context, place, later).length === 0 ? unseen : null;
 }
 
 /** Takes down that what was mounted at the leaf is proven dead. */
@@ -231,8 +250,8 @@ export function noteDeath({ clients }: Context, place: ClientSite, dev: string):
 }
 
 /**
- * Ends a helper, or what it left behind, if no superblock can be of it. `held`: that is not certain, so it stays.
- * `alive`: it could not be ended in time.
+ * Ends a helper, or what it left behind, if no superblock can be or was of it: what it left may be a client that writes back
+ * otherwise. `held`: that is not certain, so it stays. `alive`: it could not be ended in time.
  */
 export async function endHelper(
   context: Context,
@@ -241,9 +260,8 @@ export async function endHelper(
   deadline: Deadline,
 ): Promise<'gone' | 'held' | 'alive'> {
   const { machine, clients } = context;
-  if (client.generation === null || superblock !== 'gone' || superblockOf(context, place, client) !== 'gone') {
-    return 'held';
-  }
+  if (client.generation === null || !clients.neverServed(place, client.id)) return 'held';
+  if (superblock !== 'gone' || superblockOf(context, place, client) !== 'gone') return 'held';
   const unit = unitName('mount', place.base, place.volume.leaf, client.generation);
   const killing = machine.units.kill(unit, deadline.atMost(KILL_GRACE_MS));
   if ((await within(machine.clock, killing, deadline.remaining)) !== 'gone') return 'alive';

@@ -58,6 +58,9 @@ const UNKNOWN: Omit<Client, 'id'> = {
 /** The clients of all leaves. */
 export class Clients {
   readonly #notes: LeafNotes<readonly Client[]>;
+  /** Clients whose helpers this process has started, and of which it has never seen that a superblock could be theirs. */
+  readonly #neverServed = new Set<string>();
+  #lastId = 0;
 
   constructor(notes: Notes, bootId: string) {
     this.#notes = new LeafNotes<readonly Client[]>(notes, bootId, 'clients', z.array(client));
@@ -80,6 +83,7 @@ export class Clients {
   begin(place: LeafPlace, facts: Omit<Client, 'id'>): Client {
     const added = { ...facts, id: this.#nextId(place) };
     this.#notes.write(place, [...this.of(place), added]);
+    this.#neverServed.add(keyOf(place, added.id));
     return added;
   }
 
@@ -88,8 +92,19 @@ export class Clients {
     this.#notes.keep(place, [...this.of(place), { ...UNKNOWN, ...facts, id: this.#nextId(place) }]);
   }
 
+  /** Whether it is certain that the client has never served anybody. Of what an earlier process has started it never is. */
+  neverServed(place: LeafPlace, id: number): boolean {
+    return this.#neverServed.has(keyOf(place, id));
+  }
+
+  /** A superblock is there that may be the client's. */
+  doubt(place: LeafPlace, id: number): void {
+    this.#neverServed.delete(keyOf(place, id));
+  }
+
   /** Takes down what was learnt of one. */
   learn(place: LeafPlace, id: number, facts: Partial<Omit<Client, 'id'>>): void {
+    if (facts.superblock !== undefined) this.doubt(place, id);
     const known = this.of(place);
     if (known.length > 0)
       this.#notes.keep(
@@ -100,6 +115,7 @@ export class Clients {
 
   /** Forgets one that is no more. */
   drop(place: LeafPlace, id: number): void {
+    this.doubt(place, id);
     const left = this.of(place).filter((one) => one.id !== id);
     if (left.length === 0) this.#notes.drop(place);
     else this.#notes.keep(place, left);
@@ -116,7 +132,13 @@ export class Clients {
     }
   }
 
+  /** Never one that another had before: whoever still looks at that one must not speak of this. */
   #nextId(place: LeafPlace): number {
-    return 1 + Math.max(0, ...this.of(place).map(({ id }) => id));
+    this.#lastId = 1 + Math.max(this.#lastId, ...this.of(place).map(({ id }) => id));
+    return this.#lastId;
   }
+}
+
+function keyOf({ base, volume }: LeafPlace, id: number): string {
+  return `${base}/${volume.leaf} ${id}`;
 }

@@ -28,7 +28,7 @@ export interface ProbeTarget {
 
 /** What is known of a disk's name inside a mount. */
 export type DiskAnswer =
-  | { readonly end: 'answered'; readonly state: 'absent' | 'regular' | 'link' | 'other'; readonly size: number }
+  | { readonly end: 'answered'; readonly state: 'absent' | 'regular' | 'link' | 'other' }
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'hung' };
 
@@ -272,7 +272,7 @@ export class Prober {
     const seen = await this.#run(0, 0, { kind: 'disk', path: target.mountpoint, name: call.name });
     const answer: DiskAnswer =
       seen.kind === 'disk'
-        ? { end: 'answered', state: seen.state, size: seen.size }
+        ? { end: 'answered', state: seen.state }
         : { end: 'failed', errno: seen.kind === 'failed' ? seen.errno : 'EPROTO' };
     for (const { resolve } of call.waiting) resolve(answer);
   }

@@ -75,7 +75,7 @@ const judgement = z.strictObject({
   dead: z.boolean(),
   errno: text.exactOptional(),
 });
-const diskFacts = z.strictObject({ state: z.enum(['absent', 'regular', 'link', 'other']), size });
+const diskFacts = z.strictObject({ state: z.enum(['absent', 'regular', 'link', 'other']) });
 const observation = {
   leaf,
   mountpoint: text,

@@ -3,7 +3,7 @@
 
 import type { BackendSettings } from '../backends/backend.js';
 import type { MountEntry } from '../core/mountinfo.js';
-import { MAX_OBSERVED_MOUNTS } from '../core/limits.js';
+import { MAX_OBSERVED_MOUNTS, MAX_TYPE_LETTERS } from '../core/limits.js';
 import { FairleadError } from '../core/errors.js';
 import type { LeafState, ObservedMount } from '../core/observation.js';
 import type { Judgement } from '../core/verdict.js';
@@ -163,7 +163,7 @@ export function isHardened(entry: MountEntry, { hardening }: BackendSettings): b
 export function describeMounts(mounts: readonly SeenMount[], settings: BackendSettings): ObservedMount[] {
   return mounts.map(({ entry, recognised }) => ({
     recognised,
-    fsType: entry.fsType,
+    fsType: entry.fsType.slice(0, MAX_TYPE_LETTERS),
     dev: entry.dev,
     readOnly: entry.options.includes('ro') || entry.superOptions.includes('ro'),
     hardened: isHardened(entry, settings),

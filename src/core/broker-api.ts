@@ -19,8 +19,6 @@ export interface Finding {
 /** A disk inside a mounted volume. */
 export interface DiskFacts {
   readonly state: 'absent' | 'regular' | 'link' | 'other';
-  /** Bytes; 0 unless regular. */
-  readonly size: number;
 }
 
 /** What is to be observed of a leaf. */

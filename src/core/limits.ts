@@ -82,6 +82,10 @@ export const LOOK_LAST_MS = 50;
 export const BUSY_RETRIES = 20;
 /** Mounts of one leaf that are looked at: the topmost ones of a stack. What lies deeper is not known, and never called gone. */
 export const MAX_OBSERVED_MOUNTS = 256;
+/** Letters of a filesystem's type that are reported; a FUSE subtype may fill a page. */
+export const MAX_TYPE_LETTERS = 64;
+/** Findings of one kind in one reply: occupied leaves, of which a host may have any number. */
+export const MAX_FINDINGS_OF_A_KIND = 50;
 /** Holders reported of one mount. */
 export const MAX_HOLDERS = 256;
 /** Bytes of items in one part of an inventory, as JSON. */

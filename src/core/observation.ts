@@ -20,6 +20,7 @@ export interface ObservedMount {
    * not, and no step is carried out on such a mount.
    */
   readonly recognised: boolean;
+  /** At most {@link MAX_TYPE_LETTERS} letters of it. */
   readonly fsType: string;
   /** `major:minor` of the superblock: equal in every namespace. */
   readonly dev: string;
@@ -30,12 +31,7 @@ export interface ObservedMount {
 
 /** What the volume has under a disk's name. `failed`: the volume answered an error instead. */
 export type DiskSight =
-  | {
-      readonly state: 'absent' | 'regular' | 'link' | 'other';
-      /** Bytes; 0 unless regular. */
-      readonly size: number;
-    }
-  | { readonly state: 'failed'; readonly errno: string };
+  { readonly state: 'absent' | 'regular' | 'link' | 'other' } | { readonly state: 'failed'; readonly errno: string };
 
 /**
  * A client of this leaf whose mount is not here any more. `serving`: its superblock exists, or nobody can tell that it does

@@ -5,14 +5,14 @@
 import { FairleadError } from '../core/errors.js';
 import { RETRY_LAST_MS, WATCH_GAP_MS } from '../core/limits.js';
 import type { InventoryItem } from '../core/observation.js';
-import type { Leaf, LeafName } from '../core/volume.js';
+import { BACKEND_NAMES, type Leaf, type LeafName } from '../core/volume.js';
 import type { Caretaker } from './caretaker.js';
 import type { Context } from './context.js';
 import { noteUnrecorded } from './found.js';
 
 /** Milliseconds that a question for changes waits at the broker. */
 const WATCH_BUDGET_MS = 20_000;
-/** The same while a leaf waits for whoever has its lock. */
+/** The same while a leaf waits for whoever has its lock, or for the end of a client. */
 const PENDING_BUDGET_MS = 1000;
 /** Milliseconds for finding out what lies at leaves. */
 const INVENTORY_MS = 10_000;
@@ -54,12 +54,20 @@ export class LeafWatcher {
 
   async #hear(): Promise<void> {
     const { broker } = this.#context.ports;
-    const patience = this.#pending.size > 0 ? PENDING_BUDGET_MS : WATCH_BUDGET_MS;
-    const { version, leaves } = await broker.watch(this.#seen, patience);
+    const isWaiting = this.#pending.size > 0 || this.#ending().length > 0;
+    const { version, leaves } = await broker.watch(this.#seen, isWaiting ? PENDING_BUDGET_MS : WATCH_BUDGET_MS);
     if (this.#context.stopping.signal.aborted) return;
     if (leaves === 'all') await this.survey();
-    else await this.#lookAt([...leaves, ...this.#pending.values()]);
+    else await this.#lookAt([...leaves, ...this.#pending.values(), ...this.#ending()]);
     this.#seen = version;
+  }
+
+  /** Leaves without a record that have a client of an earlier mount: with its end no mount changes. */
+  #ending(): readonly LeafName[] {
+    return [...this.#context.state.strangers.values()].flatMap(({ leaf, backend: name, state }) => {
+      const backend = BACKEND_NAMES.find((known) => known === name);
+      return state === 'foreign' || backend === undefined ? [] : [{ leaf, backend }];
+    });
   }
 
   /** Goes over everything that lies below the bases once. Rejects when nobody can look. */

@@ -114,14 +114,19 @@ class Connection {
     return { end: 'lost', error: new FairleadError('unavailable', message) };
   }
 
+  #odd(): { readonly end: 'lost'; readonly error: FairleadError } {
+    const message = `${this.#name.replace(/^t/, 'T')} gave an answer that cannot be understood. Report this.`;
+    return { end: 'lost', error: new FairleadError('internal', message) };
+  }
+
   #read<R, P>(question: Question<R, P>, reply: Reply, parts: readonly unknown[]): Answer<R, P> {
     if ('error' in reply) return { end: 'error', error: errorFromBody(reply.error) };
     const result = 'ok' in reply ? question.result.safeParse(reply.ok) : null;
     const { part: form } = question;
     const read = parts.map((part) => form?.safeParse(part) ?? { success: false as const });
     if (result?.success !== true || read.some((part) => !part.success)) {
-      this.close();
-      return this.#lost();
+      // Those who ask of other volumes must not suffer from an answer about this one.
+      return this.#odd();
     }
     return { end: 'ok', result: result.data, parts: read.flatMap((part) => (part.success ? [part.data] : [])) };
   }

@@ -92,6 +92,10 @@ function callerOf(agentUid: number, peer: Peer): Caller | null {
   return peer.uid === agentUid ? 'agent' : null;
 }
 
+function tooLarge(): FairleadError {
+  return new FairleadError('resource-exhausted', 'The answer is larger than a frame. Ask for less.');
+}
+
 class Session<Context> {
   readonly #service: Service<Context>;
   readonly #caller: Caller;
@@ -151,7 +155,9 @@ class Session<Context> {
     this.#inFlight.add(id);
     const { clock, context, log } = this.#service;
     const deadline = new Deadline(clock, request.budgetMs);
-    const emit = (part: object): void => this.#send({ id, part });
+    const emit = (part: object): void => {
+      if (!this.#send({ id, part })) throw tooLarge();
+    };
     void request.run({ context, deadline, emit }).then(
       (result) => this.#reply(id, { id, ok: result }),
       (error: unknown) => {
@@ -162,21 +168,23 @@ class Session<Context> {
   }
 
   #reply(id: number, reply: object): void {
-    this.#send(reply);
+    if (!this.#send(reply)) this.#send({ id, error: errorBody(tooLarge()) });
     this.#inFlight.delete(id);
   }
 
-  #send(frame: object): void {
-    if (!this.#open) return;
+  /** False: it does not fit into a frame. That concerns only who has asked, so the connection goes on. */
+  #send(frame: object): boolean {
+    if (!this.#open) return true;
     let bytes: Uint8Array;
     try {
       bytes = encodeFrame(frame);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      this.#end('a reply larger than a frame');
-      return;
+      this.#service.log.warn('reply-too-large', { caller: this.#caller });
+      return false;
     }
     this.#transport.send(bytes);
+    return true;
   }
 
   #end(why: string): void {

@@ -228,11 +228,7 @@ export type ProbeAnswer =
       readonly source: DirectoryIdentity | null;
       readonly mounted: MountedDirectory | null;
     }
-  | {
-      readonly kind: 'disk';
-      readonly state: 'absent' | 'regular' | 'link' | 'other';
-      readonly size: number;
-    }
+  | { readonly kind: 'disk'; readonly state: 'absent' | 'regular' | 'link' | 'other' }
   | { readonly kind: 'failed'; readonly errno: string };
 
 /** One child process that runs jobs on threads that may hang. */

@@ -153,11 +153,11 @@ async function disk(path: string, text: string): Promise<Exclude<DiskSight, { re
   const name = singleName(text);
   using volume = await openThroughServer(null, path, 'directory', 'anywhere');
   const opened = await openDisk(volume, name);
-  if (typeof opened === 'string') return { state: opened, size: 0 };
+  if (typeof opened === 'string') return { state: opened };
   using handle = opened;
   const facts = await statOf(handle.fd);
-  if (facts.isFile()) return { state: 'regular', size: facts.size };
-  return { state: facts.isSymbolicLink() ? 'link' : 'other', size: 0 };
+  if (facts.isFile()) return { state: 'regular' };
+  return { state: facts.isSymbolicLink() ? 'link' : 'other' };
 }
 
 /** A handle on what the volume itself has under the name: what somebody has mounted over it is not part of it. */

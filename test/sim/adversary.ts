@@ -1,21 +1,27 @@
-// Everything that goes wrong: servers that hang, die and come back, strangers who mount and unmount, processes that
-// crash, a state disk that is full or slow, a host that reboots. What it does is drawn from the seed's profile.
+// Everything that goes wrong: servers that hang, die and come back, strangers and outsiders at our leaves, processes that
+// crash, disks that are full, slow or read-only, a host that reboots. What it does is drawn from the seed's profile.
 
 import { FairleadError } from '../../src/core/errors.js';
 import type { Volume } from '../../src/core/volume.js';
 import type { StateDisk } from './disk.js';
 import type { EffectJudge } from './effects.js';
 import type { History } from './history.js';
-import { newServer, sourceOf, type Mount } from './kernel.js';
+import type { Mount } from './kernel.js';
 import type { Host } from './machine.js';
+import { Outsiders } from './outsiders.js';
 import type { Processes } from './processes.js';
 import { BAD_MOODS, type Profile, type Trouble } from './profiles.js';
 import type { Chance } from './prng.js';
 import type { Scheduler } from './scheduler.js';
+import { Source } from './sources.js';
+import { Strangers } from './strangers.js';
+import type { ServerState } from './superblocks.js';
 import { keyOf, type Key, type Truth } from './truth.js';
 
 /** Milliseconds after which the operator looks once more: helpers that were at work are over by then. */
 const OPERATOR_MS = 60_000;
+/** Share of outsiders who stay, and of hung helpers that go on hanging, when the world is healed. */
+const STAY = 0.3;
 
 /** The adversary of one run. */
 export class Adversary {
@@ -29,8 +35,10 @@ export class Adversary {
   readonly #targets: readonly History[];
   readonly #profile: Profile;
   readonly #disturbed: () => void;
+  readonly #strangers: Strangers;
+  readonly #outsiders: Outsiders;
+  readonly #sources: readonly Source[];
   #resting = false;
-  #nextPid = 9000;
 
   constructor(parts: {
     scheduler: Scheduler;
@@ -55,45 +63,68 @@ export class Adversary {
     this.#targets = parts.targets;
     this.#profile = parts.profile;
     this.#disturbed = parts.disturbed;
+    const { kernel, tree, services } = this.#host;
+    this.#strangers = new Strangers({ ...parts, chance: this.#chance.fork() });
+    this.#outsiders = new Outsiders(this.#scheduler, this.#chance.fork(), kernel, tree);
+    this.#outsiders.returned = (mount) => this.#forgive(mount);
+    this.#sources = this.#targets
+      .filter(({ volume }) => volume.backend === 'local')
+      .map(({ volume }) => new Source(tree, this.#chance, volume.export));
     const harmed = new Set(this.#targets.map(({ volume }) => volume.export as string));
-    this.#host.services.moodOf = (exported) =>
+    services.helpers.moodOf = (exported) =>
       !this.#resting && harmed.has(exported) && this.#chance.once(this.#profile.badHelpers)
         ? this.#chance.weighted(BAD_MOODS)
         : 'prompt';
+    services.helpers.isSlowToEnd = (exported) => harmed.has(exported) && this.#chance.once(this.#profile.slowEnds);
   }
 
   /** Begins, and goes on until it is told to rest. */
   run(): void {
     if (Object.keys(this.#profile.troubles).length === 0) return;
-    this.#processes.crashAtPoints = this.#profile.crashAtPoints;
+    const { losses, crashAtPoints } = this.#profile;
+    this.#processes.crashAtPoints = crashAtPoints;
+    this.#processes.notesLost = this.#chance.once(losses) ? 0.3 : 0;
+    this.#processes.recordLost = this.#chance.once(losses) ? 0.5 : 0;
+    const { superblocks } = this.#host.kernel;
+    superblocks.isReadable = !this.#chance.once(losses / 2);
+    this.#host.services.slowness = losses / 5;
+    const { notesLost, recordLost } = this.#processes;
+    this.#scheduler.note(`adversary: loses notes ${notesLost}, record ${recordLost}, ${superblocks.isReadable}`);
+    this.#goOn();
+  }
+
+  #goOn(): void {
     const pause = -Math.log(1 - this.#chance.next()) * this.#profile.paceMs;
     this.#scheduler.after(null, pause, 'adversary', () => {
       if (this.#resting) return;
       const trouble = this.#chance.weighted(this.#profile.troubles as Record<Trouble, number>);
       this.#scheduler.note(`adversary: ${trouble}`);
       this.#make(trouble);
-      this.run();
+      this.#goOn();
     });
   }
 
-  /** Stops, and puts the world in order: what hung answers, strangers leave, everything is up again. */
+  /** Stops, and puts the world in order: what hung answers, most of the others leave, everything is up again. */
   heal(): void {
     this.#resting = true;
-    const { kernel, services, tree } = this.#host;
+    const { kernel, services, tree, notes } = this.#host;
     this.#processes.crashAtPoints = 0;
     this.#processes.linkDown = false;
     this.#disk.full = false;
-    this.#disk.readOnly = false;
+    this.#disk.isReadOnly = false;
     this.#disk.slowness = 3;
+    notes.full = false;
     services.ready = true;
-    services.heal();
-    for (const occupant of [...kernel.occupants]) kernel.leave(occupant);
-    for (const mount of [...kernel.mounts, ...kernel.detached]) {
-      if (mount.server === null || !this.#targets.some(({ mountPoint }) => mountPoint === mount.mountPoint)) continue;
-      mount.server.rights = 'all';
-      kernel.changed(mount.mountPoint, 'stranger');
-      kernel.setServer(mount, 'answering', 'stranger');
-      if (this.#chance.once(0.2)) services.crashDaemon(mount);
+    services.heal(() => this.#chance.once(STAY));
+    this.#outsiders.heal(STAY);
+    for (const source of this.#sources) source.restore();
+    for (const superblock of [...kernel.superblocks.all]) {
+      const { server, home } = superblock;
+      if (server === null || !this.#targets.some(({ mountPoint }) => mountPoint === home)) continue;
+      server.rights = 'all';
+      kernel.changed(home, 'stranger');
+      kernel.setServer(superblock, 'answering', 'stranger');
+      if (this.#chance.once(0.2)) services.helpers.crash(superblock);
     }
     this.#operatorCleans();
     this.#scheduler.after(null, OPERATOR_MS, 'operator: looks once more', () => this.#operatorCleans());
@@ -102,6 +133,18 @@ export class Adversary {
       if (node !== undefined && (node.kind !== 'directory' || node.occupied)) tree.take(history.mountPoint);
     }
     this.#disturbed();
+  }
+
+  /** Those who stayed leave, too, and what still hung goes on. */
+  end(withinMs: number): void {
+    this.#outsiders.leave(withinMs);
+    this.#scheduler.after(null, withinMs, 'operator: ends what hangs', () => this.#host.services.heal(() => false));
+  }
+
+  /** A mount that is kept comes back to its leaf, where Fairlead may be at work by now. */
+  #forgive(mount: Mount): void {
+    const history = this.#targets.find(({ mountPoint }) => mountPoint === mount.superblock.home);
+    if (history !== undefined && this.#strangers.isInMotion(history.volume)) this.#judge.kept.delete(mount);
   }
 
   /** An operator unmounts what does not belong on our leaves: strangers' mounts, and what a wrong helper left. */
@@ -114,7 +157,7 @@ export class Adversary {
 
   #make(trouble: Trouble): void {
     const history = this.#chance.pick(this.#targets);
-    const { kernel, services } = this.#host;
+    const { kernel, services, notes } = this.#host;
     const top = kernel.top(history.mountPoint);
     switch (trouble) {
       case 'hang':
@@ -128,7 +171,7 @@ export class Adversary {
         this.#server(top, trouble);
         return;
       case 'die':
-        if (top !== undefined) services.crashDaemon(top);
+        if (top !== undefined) services.helpers.crash(top.superblock);
         return;
       case 'recover':
         this.#server(top, 'answering');
@@ -139,28 +182,44 @@ export class Adversary {
         kernel.changed(history.mountPoint, 'stranger');
         return;
       case 'cover':
-        this.#cover(history);
+        this.#strangers.cover(history);
         return;
       case 'uncover':
-        this.#uncover(history);
+        this.#strangers.uncover(history);
+        return;
+      case 'pile':
+        this.#strangers.pile(history);
+        return;
+      case 'junk':
+        this.#strangers.junk(history);
+        return;
+      case 'nova-mounts':
+        this.#strangers.novaMounts(history);
         return;
       case 'take-away':
         if (top !== undefined && kernel.unmount(history.mountPoint, 'plain', 'stranger') !== null) {
           kernel.unmount(history.mountPoint, 'detach', 'stranger');
         }
         return;
-      case 'nova-mounts':
-        this.#novaMounts(history);
-        return;
       case 'operator-aborts':
         this.#operatorAborts(history);
         return;
       case 'visitor':
+      case 'pass':
       case 'copy':
-        this.#visit(top, trouble === 'copy' ? 'namespace' : 'directory');
+      case 'bind':
+      case 'move':
+      case 'lazy-umount':
+        this.#outsiders.make(trouble, history);
         return;
-      case 'junk':
-        this.#junk(history);
+      case 'operator-asks':
+        this.#operatorAsks();
+        return;
+      case 'operator-lifts':
+        this.#operatorLifts(history);
+        return;
+      case 'sources':
+        if (this.#sources.length > 0) this.#chance.pick(this.#sources).disturb();
         return;
       case 'broker-dies':
         this.#processes.crashBroker('by chance');
@@ -191,17 +250,17 @@ export class Adversary {
         this.#disk.full = true;
         this.#forAWhile(() => (this.#disk.full = false));
         return;
-      case 'disk-read-only':
-        this.#disk.readOnly = true;
-        // An agent whose ledger has failed ends by itself once the disk is back, and is started anew.
-        this.#forAWhile(() => {
-          this.#disk.readOnly = false;
-          if (!this.#resting) this.#processes.crashAgent('its ledger had failed');
-        });
-        return;
       case 'disk-slow':
         this.#disk.slowness = this.#chance.int(100, 5000);
         this.#forAWhile(() => (this.#disk.slowness = 3));
+        return;
+      case 'disk-read-only':
+        this.#disk.isReadOnly = true;
+        this.#forAWhile(() => (this.#disk.isReadOnly = false));
+        return;
+      case 'run-full':
+        notes.full = true;
+        this.#forAWhile(() => (notes.full = false));
         return;
       case 'not-ready':
         services.ready = false;
@@ -231,55 +290,8 @@ export class Adversary {
     });
   }
 
-  #server(mount: Mount | undefined, state: 'never-read' | 'never-answered' | 'stale' | 'failing' | 'answering'): void {
-    if (mount !== undefined) this.#host.kernel.setServer(mount, state, 'stranger');
-  }
-
-  /** Mounts something else on the leaf, sometimes with a source that claims to be the volume. */
-  #cover(history: History): void {
-    if (this.#host.tree.nodes.get(history.mountPoint)?.kind !== 'directory') return;
-    const { export: exported } = history.volume;
-    const forged = this.#chance.once(0.4);
-    this.#host.kernel.mount({
-      root: '/',
-      mountPoint: history.mountPoint,
-      fsType: 'tmpfs',
-      source: forged ? `quobyte@${exported.split(',').join('|')}` : 'tmpfs',
-      server: newServer(),
-      serves: null,
-      maker: 'stranger',
-    });
-  }
-
-  #uncover({ mountPoint }: History): void {
-    const { kernel } = this.#host;
-    while (kernel.top(mountPoint)?.serves === null && kernel.unmount(mountPoint, 'plain', 'stranger') === null);
-  }
-
-  /** Nova's own driver mounts the right volume where nothing is mounted. */
-  #novaMounts(history: History): void {
-    const { kernel, tree } = this.#host;
-    const { mountPoint, volume } = history;
-    if (volume.backend !== 'quobyte' || kernel.top(mountPoint) !== undefined) return;
-    const node = tree.nodes.get(mountPoint);
-    if (node !== undefined && (node.kind !== 'directory' || node.occupied)) return;
-    if (node === undefined) tree.put(mountPoint, { kind: 'directory', uid: 0, mode: 0o755, occupied: false });
-    const records = this.#disk.records();
-    const inMotion =
-      records.operations.some((operation) => operation.volume.leaf === volume.leaf) ||
-      records.mounts.some((mount) => mount.volume.leaf === volume.leaf) ||
-      this.#truth.keysOf(volume).some((key) => this.#truth.mayBeAtWork(key, this.#scheduler.now));
-    const mount = kernel.mount({
-      root: '/',
-      mountPoint,
-      fsType: 'fuse.quobyte',
-      source: sourceOf(volume.export),
-      server: newServer(),
-      serves: volume.export,
-      maker: 'stranger',
-    });
-    // Found while an operation of ours is at work there, nobody can tell whose it is.
-    if (!inMotion) this.#judge.kept.set(mount, 'Nova made it');
+  #server(mount: Mount | undefined, state: Exclude<ServerState, 'dead'>): void {
+    if (mount !== undefined) this.#host.kernel.setServer(mount.superblock, state, 'stranger');
   }
 
   /** Without asking whether it hangs: that is for Fairlead to find out. */
@@ -292,23 +304,22 @@ export class Adversary {
     });
   }
 
-  #visit(mount: Mount | undefined, by: 'directory' | 'namespace'): void {
-    if (mount === undefined) return;
-    const { kernel } = this.#host;
-    const occupant = kernel.occupy(mount, { pid: this.#nextPid, command: 'sh', by });
-    this.#nextPid += 1;
-    this.#scheduler.after(null, this.#chance.int(100, 30_000), 'visitor: leaves', () => kernel.leave(occupant));
+  /** Without asking who uses it: that is for Fairlead to find out. */
+  #operatorLifts({ volume: { leaf } }: History): void {
+    const { agent } = this.#processes;
+    if (agent?.ready !== true) return;
+    const context = { deadlineMs: 10_000, signal: new AbortController().signal };
+    agent.engine.liftHold({ leaf, force: false }, context).catch((error: unknown) => {
+      if (!(error instanceof FairleadError)) this.#processes.oddError(String(error));
+    });
   }
 
-  #junk({ mountPoint }: History): void {
-    const { tree, kernel } = this.#host;
-    if (kernel.top(mountPoint) !== undefined) return;
-    const kind = this.#chance.pick(['link', 'other', 'directory'] as const);
-    tree.put(mountPoint, { kind, uid: 0, mode: 0o755, occupied: kind === 'directory' });
-    this.#scheduler.after(null, this.#chance.int(100, 10_000), 'adversary: takes its junk away', () => {
-      const node = tree.nodes.get(mountPoint);
-      if (node !== undefined && (node.kind !== 'directory' || node.occupied)) tree.take(mountPoint);
-    });
+  /** `doctor`. */
+  #operatorAsks(): void {
+    const { agent } = this.#processes;
+    if (agent?.ready !== true) return;
+    const context = { deadlineMs: 10_000, signal: new AbortController().signal };
+    agent.engine.examine(context).catch((error: unknown) => this.#processes.oddError(String(error)));
   }
 
   /** The agent dies and its ledger with it. What was in use then must stay, whatever the next agent knows. */

@@ -5,7 +5,6 @@
 import { FairleadError } from '../../src/core/errors.js';
 import type { Change, Ledger, LedgerSnapshot } from '../../src/core/records.js';
 import type { Database } from '../../src/ledger/sqlite.js';
-import { unwritable } from '../../src/ledger/state-disk.js';
 import { copyOf, recordsIn, type Place } from './ledger.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
@@ -32,10 +31,12 @@ interface Commit {
 /** The disk: outlives every life of the agent. */
 export class StateDisk {
   full = false;
-  /** Nothing can be written. */
-  readOnly = false;
+  /** It takes nothing at all any more. A ledger that has seen this refuses everything until its agent ends. */
+  isReadOnly = false;
   /** Milliseconds that a write takes at most; raised by a stall. */
   slowness = 3;
+  /** Called when a ledger has seen that nothing can be written. */
+  onBroken: () => void = () => undefined;
   /** Whether state_dir is copied now and then, and what befalls the marks is simulated. */
   copied = false;
   readonly #place: Place = { database: null, mark: null, witness: null };
@@ -48,6 +49,8 @@ export class StateDisk {
   readonly #chance: Chance;
   #queue: Commit[] = [];
   #writing = false;
+  /** Whose ledger has seen that nothing can be written. */
+  #broken: Life | null = null;
 
   constructor(scheduler: Scheduler, chance: Chance, open: OpenStore) {
     this.#scheduler = scheduler;
@@ -63,8 +66,9 @@ export class StateDisk {
   /** The agent died: some of what was on its way reached the disk, in order; nobody is told. */
   abandon(): void {
     const reached = this.#chance.int(0, this.#queue.length);
-    for (const { changes } of this.#queue.slice(0, reached))
-      if (!this.full && !this.readOnly) this.#applyCutOff(changes);
+    for (const { changes } of this.#queue.slice(0, reached)) {
+      if (!this.full && !this.isReadOnly) this.#applyCutOff(changes);
+    }
     if (this.#queue.length > 0) this.#scheduler.note(`disk: ${reached} of ${this.#queue.length} open commits survive`);
     this.#queue = [];
     this.#writing = false;
@@ -100,13 +104,17 @@ export class StateDisk {
 
   /** The Ledger port for one life of the agent. */
   ledger(life: Life, bootId: string): Ledger {
-    const fault = (): FairleadError | null => (this.readOnly ? unwritable('The state disk is read-only') : null);
+    const refusal = (): FairleadError | null => this.#unwritable(life);
     return {
       get fault() {
-        return fault();
+        return refusal();
       },
       load: () =>
         this.#scheduler.later(life, this.#chance.int(0, 10), 'disk: load', () => {
+          if (this.isReadOnly) {
+            this.#break(life);
+            return { ...this.records(), origin: 'existing' };
+          }
           this.#store = this.#open(this.#place, bootId);
           return this.#store.load();
         }),
@@ -120,16 +128,32 @@ export class StateDisk {
     };
   }
 
+  #unwritable(life: Life): FairleadError | null {
+    if (!this.isReadOnly && this.#broken !== life) return null;
+    return new FairleadError('unavailable', 'The ledger can no longer be written to.', { field: 'state_dir' });
+  }
+
+  #break(life: Life): void {
+    if (this.#broken === life) return;
+    this.#broken = life;
+    this.onBroken();
+  }
+
+  #refusal(life: Life): FairleadError | null {
+    const unwritable = this.#unwritable(life);
+    if (unwritable !== null) return unwritable;
+    if (!this.full) return null;
+    const message = 'The state disk is full. Make room on it, then try again.';
+    return new FairleadError('resource-exhausted', message, { field: 'state_dir' });
+  }
+
   /** Takes everything that waits in one group, as the real ledger does. */
   #write(life: Life): void {
     if (this.#writing) return;
     this.#writing = true;
     this.#scheduler.after(life, this.#chance.int(0, this.slowness), 'disk: group begins', () => {
       const count = this.#queue.length;
-      const full = this.full
-        ? new FairleadError('resource-exhausted', 'The state disk is full. Make room on it, then try again.')
-        : null;
-      const refusal = this.readOnly ? unwritable('The state disk is read-only') : full;
+      const refusal = this.#refusal(life);
       this.#scheduler.after(life, this.#chance.int(0, this.slowness), `disk: commit of ${count}`, () => {
         const members = this.#queue.splice(0, count);
         this.#writing = false;
@@ -139,6 +163,7 @@ export class StateDisk {
           this.#maybeCopy();
         }
         for (const { done } of members) done(refusal);
+        if (refusal?.code === 'unavailable') this.#break(life);
         if (this.#queue.length > 0) this.#write(life);
       });
     });

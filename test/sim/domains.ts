@@ -19,6 +19,8 @@ const SURVEY_MS = 900;
 const CALM_SURVEY_MS = 6000;
 /** Mean milliseconds between two changes of a domain. */
 const PACE_MS = 2500;
+/** Milliseconds for which a domain cannot be read, at most. */
+const HANG_MS = 12_000;
 
 const UUIDS = ['0b7d1e4a-6f52-4c3b-9a51-2f1f0c9d8e77', '11111111-2222-4333-8444-555555555555'] as DomainUuid[];
 const DISKS = ['disk-1', 'new-1', 'of-nobody'] as const;
@@ -26,6 +28,8 @@ const DISKS = ['disk-1', 'new-1', 'of-nobody'] as const;
 /** One virtual machine. */
 interface Machine {
   running: boolean;
+  /** Milliseconds until which libvirt cannot tell of it: its monitor hangs. */
+  hangsUntil: number;
   /** Files that it has, as its XML spells them, and the leaf and name that they are. */
   readonly files: Map<string, { readonly leaf: string; readonly name: string }>;
 }
@@ -53,6 +57,8 @@ export class Domains {
   #idleMounts = new Map<Mount, Idle>();
   #idleKeys = new Map<Key, Idle>();
   readonly #mayGo = new Set<Mount>();
+  /** Since when every survey that was told to this life of the agent shows that a domain uses the leaf, milliseconds. */
+  readonly #shownSince = new Map<string, number>();
   #resting = false;
 
   constructor(parts: {
@@ -93,6 +99,7 @@ export class Domains {
   /** From now on nothing changes, and every survey is whole. */
   rest(): void {
     this.#resting = true;
+    for (const machine of this.#machines.values()) machine.hangsUntil = 0;
   }
 
   /** All domains go. */
@@ -103,6 +110,11 @@ export class Domains {
   /** Whether evidence may have let this mount go, although it is kept for somebody. */
   mayGo(mount: Mount): boolean {
     return this.policy.liftHolds === 'evidence' && this.#mayGo.has(mount);
+  }
+
+  /** Since when the agent knows that a domain uses the leaf, milliseconds; Infinity: it does not. */
+  shownSince(leaf: string): number {
+    return this.#processes.agent === this.#life ? (this.#shownSince.get(leaf) ?? Infinity) : Infinity;
   }
 
   /** In which way the attachment may be shown as an orphan, or null. */
@@ -131,11 +143,14 @@ export class Domains {
     const uuid = this.#chance.pick(UUIDS);
     const machine = this.#machines.get(uuid);
     if (machine === undefined) {
-      this.#machines.set(uuid, { running: this.#chance.once(0.5), files: new Map() });
+      this.#machines.set(uuid, { running: this.#chance.once(0.5), hangsUntil: 0, files: new Map() });
       this.#scheduler.note(`domain ${uuid.slice(0, 4)} is defined`);
     } else if (this.#chance.once(0.2)) {
       this.#machines.delete(uuid);
       this.#scheduler.note(`domain ${uuid.slice(0, 4)} is undefined`);
+    } else if (this.#chance.once(0.15)) {
+      machine.hangsUntil = this.#scheduler.now + this.#chance.int(500, HANG_MS);
+      this.#scheduler.note(`domain ${uuid.slice(0, 4)} cannot be read`);
     } else if (machine.files.size > 0 && this.#chance.once(0.45)) {
       const file = this.#chance.pick([...machine.files.keys()]);
       machine.files.delete(file);
@@ -174,8 +189,9 @@ export class Domains {
     const truth = new Map([...this.#machines].map(([uuid, one]) => [uuid, { ...one, files: new Map(one.files) }]));
     const way = this.#resting ? 'complete' : this.#chance.weighted({ complete: 8, incomplete: 1, missing: 1 });
     if (way === 'missing') return { survey: null, truth };
-    const all = [...truth].map(([uuid, one]) => this.#domain(uuid, one));
-    if (way === 'complete') return { survey: { domains: all, complete: true }, truth };
+    const readable = [...truth].filter(([, one]) => one.hangsUntil <= this.#scheduler.now);
+    const all = readable.map(([uuid, one]) => this.#domain(uuid, one));
+    if (way === 'complete') return { survey: { domains: all, complete: readable.length === truth.size }, truth };
     const domains = all
       .filter(() => this.#chance.once(0.5))
       .map((one) => ({ ...one, disks: one.disks.filter(() => this.#chance.once(0.7)) }));
@@ -208,11 +224,14 @@ export class Domains {
       this.#life = life;
       this.#idleMounts = new Map();
       this.#idleKeys = new Map();
+      this.#shownSince.clear();
     }
     const files = [...truth.values()].flatMap((machine) => [...machine.files.values()]);
     const { now } = this.#scheduler;
     for (const { mountPoint, volume } of this.#histories) {
       const used = files.some(({ leaf }) => leaf === volume.leaf);
+      if (!used || !tells(survey, volume.leaf)) this.#shownSince.delete(volume.leaf);
+      else if (!this.#shownSince.has(volume.leaf)) this.#shownSince.set(volume.leaf, now);
       for (const mount of this.#kernel.at(mountPoint)) {
         if (used) this.#idleMounts.delete(mount);
         else this.#idleMounts.set(mount, longer(this.#idleMounts.get(mount), now, null));
@@ -254,6 +273,15 @@ function isAged(times: readonly number[]): boolean {
 
 function uses(machine: Machine, leaf: string): boolean {
   return [...machine.files.values()].some((file) => file.leaf === leaf);
+}
+
+/** Whether some domain of the survey has a file there. */
+function tells(survey: Survey | null, leaf: string): boolean {
+  const paths = (survey?.domains ?? []).flatMap(({ disks, otherFiles }) => [
+    ...disks.map(({ path }) => path),
+    ...otherFiles,
+  ]);
+  return paths.some((path) => path?.includes(`/${leaf}/`) === true);
 }
 
 /** Whether the survey itself shows the use. */

@@ -4,8 +4,8 @@
 
 import type { Volume } from '../../src/core/volume.js';
 import type { History } from './history.js';
-import type { Effect, Kernel, Mount, ServerState } from './kernel.js';
-import { short } from './kernel.js';
+import { type Effect, type Kernel, type Making, type Mount, short } from './kernel.js';
+import { isLiving, type ServerState, type Superblock } from './superblocks.js';
 import type { Truth } from './truth.js';
 
 /** Says that an invariant is broken. */
@@ -15,6 +15,13 @@ export type Fail = (invariant: string, what: string) => void;
 const BLIND_MS = 60;
 /** Milliseconds between the last look and umount2, which takes whatever is on top: a race that the kernel leaves open. */
 const JUST_NOW_MS = 8;
+/**
+ * Milliseconds between the last look at the kernel's record and the SIGKILL that follows it: a superblock that is born in
+ * between is in neither's power.
+ */
+const LOOK_TO_KILL_MS = 8;
+/** Milliseconds between the last look at a leaf's copies and its rmdir. */
+const LOOK_TO_RMDIR_MS = 8;
 /** Milliseconds for which a proof that a server disowns its mount (ESTALE) may be acted upon. */
 const STALE_PROOF_MS = 2000;
 
@@ -24,6 +31,10 @@ export class EffectJudge {
   readonly kept = new Map<Mount, string>();
   /** Whether evidence from domains may have let a mount go that is kept. */
   mayGo: (mount: Mount) => boolean = () => false;
+  /** Whether Fairlead can know that this one is there. */
+  isKnowable: (superblock: Superblock) => boolean = () => true;
+  /** Whether it was doubtful, at some moment since that step, if a superblock of the leaf is there. */
+  isDoubtful: (mountPoint: string, step: number) => boolean = () => false;
   readonly #truth: Truth;
   readonly #histories: ReadonlyMap<string, History>;
   readonly #kernel: Kernel;
@@ -52,12 +63,12 @@ export class EffectJudge {
     if (effect.by !== 'fairlead') return;
     switch (effect.kind) {
       case 'unmount':
-        this.#inside(effect.mount.mountPoint, 'unmounted');
+        if (!this.#isAstray(effect.mount)) this.#inside(effect.mount.mountPoint, 'unmounted');
         this.#unmount(effect.mount, effect.mode);
         return;
       case 'mount':
         this.#inside(effect.mountPoint, 'mounted on');
-        this.#mount(effect.mountPoint);
+        this.#mount(effect.mountPoint, effect.madeBy);
         return;
       case 'harden':
         this.#inside(effect.mount.mountPoint, 'changed');
@@ -66,17 +77,28 @@ export class EffectJudge {
         }
         return;
       case 'make-leaf':
+        this.#inside(effect.path, effect.kind);
+        return;
       case 'remove-leaf':
         this.#inside(effect.path, effect.kind);
+        this.#removeLeaf(effect.path);
+        return;
+      case 'kill':
+        this.#kill(effect);
         return;
       case 'start-helper':
         this.#inside(effect.mountPoint, 'started a helper for');
         this.#startHelper(effect.mountPoint);
         return;
       case 'server':
-        this.#server(effect.mount, effect.to);
+        this.#server(effect.superblock, effect.to);
         return;
     }
+  }
+
+  /** What looks like the mount of a helper that was led elsewhere, since no directory is at its leaf any more. */
+  #isAstray({ superblock, mountPoint }: Mount): boolean {
+    return superblock.home !== mountPoint && this.#histories.get(superblock.home)?.now.blocked === true;
   }
 
   #inside(path: string, did: string): void {
@@ -92,10 +114,10 @@ export class EffectJudge {
     const state = mount.server?.state ?? 'answering';
     const volume = this.#volumeAt(mount.mountPoint);
     // What a stranger has laid over the dead mount this very moment is taken with the same call.
-    const laidOver = mount.maker === 'stranger' && mount.bornAt >= this.#now() - JUST_NOW_MS;
+    const laidOver = mount.maker === 'stranger' && mount.placedAt >= this.#now() - JUST_NOW_MS;
     if (mode === 'detach' && state !== 'dead' && !laidOver)
       this.#fail('I1', `detached ${where} lazily although its server is ${state}`);
-    if (isForeign(mount, volume) && mount.bornAt < this.#now() - JUST_NOW_MS) {
+    if (isForeign(mount, volume) && mount.placedAt < this.#now() - JUST_NOW_MS) {
       this.#fail('I7', `unmounted a stranger's mount at ${where}`);
     }
     if (volume === null || mount.serves !== volume.export) return;
@@ -115,33 +137,60 @@ export class EffectJudge {
     return history?.within(STALE_PROOF_MS, (moment) => moment.server === 'stale') === true;
   }
 
-  #mount(mountPoint: string): void {
+  #mount(mountPoint: string, madeBy: Making | null): void {
     const top = this.#kernel.top(mountPoint);
     const volume = this.#volumeAt(mountPoint);
-    if (top !== undefined && volume !== null && top.maker === 'fairlead' && top.serves === volume.export) {
-      this.#fail('I8', `mounted ${short(mountPoint)} twice`);
-    }
+    if (top?.maker !== 'fairlead' || volume === null || top.serves !== volume.export) return;
+    // What somebody has moved there since was not there when the helper was started.
+    if (top.placedAt > top.bornAt && top.placedAt >= (madeBy?.at ?? 0)) return;
+    // A helper that was given up is not ended where it may serve, or may have served, something: so it may mount, too.
+    if ([madeBy, top.madeBy].some((helper) => helper !== null && this.#mayLive(helper, mountPoint))) return;
+    this.#fail('I8', `mounted ${short(mountPoint)} twice`);
+  }
+
+  #mayLive({ isGivenUp, isOrphan, step }: Making, mountPoint: string): boolean {
+    return isGivenUp && (isOrphan || this.isDoubtful(mountPoint, step));
   }
 
   #startHelper(mountPoint: string): void {
     const top = this.#kernel.top(mountPoint);
-    if (top === undefined || top.bornAt > this.#now() - BLIND_MS) return;
+    if (top === undefined || top.placedAt > this.#now() - BLIND_MS) return;
     const volume = this.#volumeAt(mountPoint);
     if (isForeign(top, volume)) this.#fail('I7', `started a helper over a stranger's mount at ${short(mountPoint)}`);
     else this.#fail('I8', `started a helper for ${short(mountPoint)} although it is mounted`);
   }
 
-  /** Killing the server under a mount takes the volume away just as well. */
-  #server(mount: Mount, to: ServerState): void {
-    if (to === 'answering' || !this.#kernel.mounts.includes(mount)) return;
-    const volume = this.#volumeAt(mount.mountPoint);
-    if (volume === null || mount.serves !== volume.export) return;
+  /** rmdir takes away what other namespaces have mounted on the directory. */
+  #removeLeaf(path: string): void {
+    const volume = this.#volumeAt(path);
+    for (const { on, mount, madeAt, holder } of this.#kernel.users.copies) {
+      if (on?.path !== path || on.isRemoved || mount.serves !== volume?.export || !isLiving(mount.superblock)) continue;
+      // What no client serves is in no record: where no process lives in the namespace, it is not found.
+      if (mount.superblock.kind === 'host' && holder === null) continue;
+      if (madeAt >= this.#now() - LOOK_TO_RMDIR_MS || !this.isKnowable(mount.superblock)) continue;
+      this.#fail('I1', `removed ${short(path)}, on which a namespace has a copy`);
+    }
+  }
+
+  /** Nobody's data is lost by our hand: neither what is served, to whoever it is, nor what is still to be written back. */
+  #kill({ superblock, writesBack, mountPoint }: Extract<Effect, { readonly kind: 'kill' }>): void {
+    const where = short(mountPoint);
+    if (writesBack) this.#fail('I1', `ended a client of ${where} while it wrote back`);
+    if (superblock === null || !isLiving(superblock) || superblock.bornAt >= this.#now() - LOOK_TO_KILL_MS) return;
+    const users = [...superblock.references].map(({ by }) => by);
+    this.#fail('I1', `ended a client of ${where} while its superblock is there: ${users.join(', ')}`);
+  }
+
+  /** Cutting the connection of a mount takes the volume away just as well. */
+  #server(superblock: Superblock, to: ServerState): void {
+    const volume = this.#volumeAt(superblock.home);
+    if (to === 'answering' || volume === null || superblock.serves !== volume.export || superblock.isGone) return;
     // A mount whose helper is not over has not been promised to anybody yet, and goes with its helper.
     const users = this.#liveUsers(volume).filter((key) =>
-      this.#truth.callsOf(key).some((call) => call.end?.how === 'reply' && call.endedAt >= mount.bornAt),
+      this.#truth.callsOf(key).some((call) => call.end?.how === 'reply' && call.endedAt >= superblock.bornAt),
     );
-    if (users.length > 0 && mount.server?.state === 'answering') {
-      this.#fail('I1', `killed the server of ${short(mount.mountPoint)} under ${users.join(' and ')}`);
+    if (users.length > 0 && superblock.server?.state === 'answering') {
+      this.#fail('I1', `killed the server of ${short(superblock.home)} under ${users.join(' and ')}`);
     }
   }
 

@@ -1,257 +1,230 @@
-// The simulated kernel: a mount table with stacking, superblocks with servers behind them, and who holds what. It is
-// the ground truth of the simulation. It knows nothing of Fairlead; it does what a kernel would do and tells an observer
-// of every effect before it happens, so that the invariants can be judged on the world and not on anybody's opinion.
+// The simulated kernel: the mount table of our namespace with its stacks. It is the ground truth of the simulation. It knows
+// nothing of Fairlead; it does what a kernel would do and tells an observer of every effect before it happens, so that the
+// invariants can be judged on the world and not on anybody's opinion. Superblocks are in superblocks.ts, and who uses them
+// in users.ts.
 
-import type { MountEntry } from '../../src/core/mountinfo.js';
-import type { Holder } from '../../src/core/observation.js';
+import type { Node } from './directories.js';
 import type { Scheduler } from './scheduler.js';
+import { type Doer, type Server, type ServerState, type Superblock, Superblocks } from './superblocks.js';
+import { Users } from './users.js';
 
-/**
- * What the server behind a mount does. `never-read`: requests are not read (a killed caller gets free).
- * `never-answered`: read and kept (a killed caller stays). `dead`: the connection is gone.
- */
-export type ServerState = 'answering' | 'never-read' | 'never-answered' | 'dead' | 'stale' | 'failing';
-
-/** One filesystem server: the process that answers for one superblock. */
-export interface Server {
-  state: ServerState;
-  /** What the volume permits; told to everybody who probes it. */
-  rights: 'all' | 'read-only' | 'none';
-  /** Called once when the state changes: calls that wait for an answer. */
-  waiting: (() => void)[];
-  /** Called when its mount has gone: a FUSE daemon ends then. */
-  onUnmounted: () => void;
-}
-
-/** One mount in the table. */
+/** One mount of our namespace, attached or detached. */
 export interface Mount {
   readonly id: number;
+  readonly superblock: Superblock;
   readonly dev: string;
-  readonly root: string;
-  readonly mountPoint: string;
+  /** The superblock's server. */
+  readonly server: Server | null;
+  /** The directory that was bound, wherever it lies by now; null: the root of the superblock. */
+  readonly directory: Node | null;
+  mountPoint: string;
   readonly fsType: string;
   readonly source: string;
   readonly options: Set<string>;
-  /** Null: the host's own disk, which always answers. */
-  readonly server: Server | null;
-  /** The export that it really serves, whatever its source text says; null when it is no volume at all. */
+  /** The export that it really is, whatever its source text says; null when it is no volume at all. */
   readonly serves: string | null;
-  readonly maker: 'fairlead' | 'stranger';
-  /** Milliseconds at which it appeared. */
+  readonly maker: Doer;
+  /** User who mounted it, as the table shows it. */
+  readonly owner: number;
+  readonly madeBy: Making | null;
   readonly bornAt: number;
-  /** Threads of probe children that are inside a call on it. */
-  inside: number;
+  /** Milliseconds at which it appeared where it is now. */
+  placedAt: number;
+  /** Files and calls that keep it busy. */
+  pins: number;
+  /** Ends its own reference to the superblock. */
+  readonly unrefer: () => void;
 }
 
-/** A process that keeps a mount busy. */
-export interface Occupant {
-  readonly holder: Holder;
-  readonly mount: Mount;
+/** The helper that mounts. */
+export interface Making {
+  /** Step and milliseconds at which it began. */
+  readonly step: number;
+  readonly at: number;
+  /** Nobody waits for it any more, or nobody can tell it from a client. */
+  readonly isGivenUp: boolean;
+  /** The broker that started it has died: nobody knows what it has served. */
+  readonly isOrphan: boolean;
 }
 
 /** An effect on the world, told before it happens. */
 export type Effect =
   | { readonly kind: 'unmount'; readonly mount: Mount; readonly mode: 'plain' | 'detach'; readonly by: Doer }
-  | { readonly kind: 'mount'; readonly mountPoint: string; readonly serves: string | null; readonly by: Doer }
+  | { readonly kind: 'mount'; readonly mountPoint: string; readonly madeBy: Making | null; readonly by: Doer }
   | { readonly kind: 'harden'; readonly mount: Mount; readonly by: Doer }
   | { readonly kind: 'make-leaf' | 'remove-leaf'; readonly path: string; readonly by: Doer }
-  | { readonly kind: 'start-helper'; readonly mountPoint: string; readonly unit: string; readonly by: Doer }
-  | { readonly kind: 'server'; readonly mount: Mount; readonly to: ServerState; readonly by: Doer };
+  | { readonly kind: 'start-helper'; readonly mountPoint: string; readonly by: Doer }
+  /** SIGKILL is sent to a client. `superblock` null: it has not mounted yet. */
+  | {
+      readonly kind: 'kill';
+      readonly superblock: Superblock | null;
+      readonly writesBack: boolean;
+      readonly mountPoint: string;
+      readonly by: Doer;
+    }
+  | { readonly kind: 'server'; readonly superblock: Superblock; readonly to: ServerState; readonly by: Doer };
 
-/** Who does something: Fairlead (broker or helper), or the rest of the world. */
-export type Doer = 'fairlead' | 'stranger';
+/** What is to be mounted: something new, or a directory or mount that exists. */
+export type NewMount = Pick<Mount, 'mountPoint' | 'fsType' | 'source' | 'serves' | 'maker'> & {
+  readonly from: 'fuse' | 'other' | Superblock;
+  readonly directory?: Node;
+  readonly owner?: number;
+  readonly madeBy?: Making;
+};
 
-/** The host's own disk. */
-export const HOST_DEV = '8:1';
-
-/** The table, the superblocks and their users. */
+/** The table, and what lies behind it. */
 export class Kernel {
+  readonly superblocks: Superblocks;
   readonly mounts: Mount[] = [];
-  readonly occupants: Occupant[] = [];
-  /** Mounts that were detached lazily and live on under their users. */
-  readonly detached: Mount[] = [];
+  readonly users: Users;
   bootId = 'boot-1';
+  /** Grows with every change of our mount table that the kernel tells of (poll on mountinfo, proc_pid_mountinfo(5)). */
+  version = 0;
   observe: (effect: Effect) => void = () => undefined;
-  /** Grows with each change of the mount table; whoever waits for one is woken. */
-  revision = 0;
+  /** Whoever waits for such a change. */
   waiting: (() => void)[] = [];
   /** Called after something about the leaf at this mount point has changed. */
   changed: (mountPoint: string, by: Doer) => void = () => undefined;
   readonly #scheduler: Scheduler;
+  #points: Map<string, Mount[]> | null = null;
   #nextId = 100;
   #boots = 1;
 
   constructor(scheduler: Scheduler) {
     this.#scheduler = scheduler;
+    this.superblocks = new Superblocks(scheduler);
+    this.superblocks.changed = (superblock, by) => this.#changedAll(superblock, by);
+    this.users = new Users(this, scheduler);
   }
 
-  /** The superblocks that servers have, as the kernel's own record shows them. */
-  get superblocks(): readonly { readonly dev: string; readonly record: string; readonly entry: string }[] {
-    return [...this.mounts, ...this.detached]
-      .filter(({ server }) => server !== null)
-      .map(({ dev, id }) => ({ dev, record: this.bootId, entry: String(id) }));
-  }
-
-  at(mountPoint: string): Mount[] {
-    return this.mounts.filter((mount) => mount.mountPoint === mountPoint);
+  /** Bottom first. */
+  at(mountPoint: string): readonly Mount[] {
+    if (this.#points === null) {
+      this.#points = new Map();
+      for (const mount of this.mounts) {
+        const stack = this.#points.get(mount.mountPoint);
+        if (stack === undefined) this.#points.set(mount.mountPoint, [mount]);
+        else stack.push(mount);
+      }
+    }
+    return this.#points.get(mountPoint) ?? [];
   }
 
   top(mountPoint: string): Mount | undefined {
-    return this.mounts.findLast((mount) => mount.mountPoint === mountPoint);
+    return this.at(mountPoint).at(-1);
   }
 
-  mount(
-    what: Pick<Mount, 'root' | 'mountPoint' | 'fsType' | 'source' | 'server' | 'serves' | 'maker'>,
-    options: readonly string[] = [],
-  ): Mount {
-    this.observe({ kind: 'mount', mountPoint: what.mountPoint, serves: what.serves, by: what.maker });
+  mount(what: NewMount, options: readonly string[] = []): Mount {
+    const { mountPoint, fsType, source, serves, maker, from } = what;
+    const { madeBy = null } = what;
+    this.observe({ kind: 'mount', mountPoint, madeBy, by: maker });
+    const superblock =
+      typeof from === 'string' ? this.superblocks.make({ kind: from, serves, maker, home: mountPoint }) : from;
     const mount: Mount = {
-      ...what,
+      ...{ mountPoint, fsType, source, serves, maker, madeBy, superblock },
       id: this.#nextId,
-      dev: what.server === null ? HOST_DEV : this.#freeDev(),
+      dev: superblock.dev,
+      server: superblock.server,
+      directory: what.directory ?? null,
+      owner: what.owner ?? 0,
       options: new Set(['rw', 'relatime', ...options]),
       bornAt: this.#scheduler.now,
-      inside: 0,
+      placedAt: this.#scheduler.now,
+      pins: 0,
+      unrefer: this.superblocks.refer(superblock, `the mount at ${short(mountPoint)}`),
     };
     this.#nextId += 1;
     this.mounts.push(mount);
-    this.#tableChanged();
-    this.#scheduler.note(`kernel: mount ${mount.id} ${mount.source} at ${short(mount.mountPoint)} by ${mount.maker}`);
-    this.changed(mount.mountPoint, what.maker);
+    this.#scheduler.note(`kernel: mount ${mount.id} ${mount.dev} ${source} at ${short(mountPoint)} by ${maker}`);
+    this.#tell(mountPoint, maker);
     return mount;
+  }
+
+  /** Whether a directory is still kept by a mount of it, wherever that is. */
+  isBound(directory: Node): boolean {
+    return [...this.mounts, ...[...this.users.copies].map(({ mount }) => mount)].some(
+      (mount) => mount.directory === directory,
+    );
   }
 
   /** umount2 of the topmost mount: null, or the errno. */
   unmount(mountPoint: string, mode: 'plain' | 'detach', by: Doer): string | null {
     const mount = this.top(mountPoint);
     if (mount === undefined) return 'EINVAL';
-    if (mode === 'plain' && this.isBusy(mount)) return 'EBUSY';
+    if (mode === 'plain' && mount.pins > 0) return 'EBUSY';
     this.observe({ kind: 'unmount', mount, mode, by });
-    this.mounts.splice(this.mounts.indexOf(mount), 1);
-    this.#tableChanged();
     this.#scheduler.note(`kernel: unmount ${mount.id} at ${short(mountPoint)} ${mode} by ${by}`);
-    if (this.#isKept(mount)) this.detached.push(mount);
-    else mount.server?.onUnmounted();
-    this.changed(mountPoint, by);
+    this.#detach(mount, by);
     return null;
   }
 
   /** An operator takes a mount away, wherever in its stack it is and whoever uses it. */
   vanish(mount: Mount): void {
-    this.mounts.splice(this.mounts.indexOf(mount), 1);
-    this.#tableChanged();
-    if (this.#isKept(mount)) this.detached.push(mount);
-    else mount.server?.onUnmounted();
-    this.changed(mount.mountPoint, 'stranger');
+    this.#detach(mount, 'stranger');
   }
 
-  #tableChanged(): void {
-    this.revision += 1;
-    const { waiting } = this;
-    this.waiting = [];
-    for (const wake of waiting) wake();
+  #detach(mount: Mount, by: Doer): void {
+    this.mounts.splice(this.mounts.indexOf(mount), 1);
+    this.#tell(mount.mountPoint, by);
+    if (mount.pins === 0) mount.unrefer();
+  }
+
+  /** move_mount of a mount to another place. */
+  move(mount: Mount, to: string): void {
+    const from = mount.mountPoint;
+    this.#scheduler.note(`kernel: move ${mount.id} from ${short(from)} to ${short(to)}`);
+    this.mounts.splice(this.mounts.indexOf(mount), 1);
+    this.mounts.push(mount);
+    mount.mountPoint = to;
+    mount.placedAt = this.#scheduler.now;
+    this.#tell(from, 'stranger');
+    this.#tell(to, 'stranger');
   }
 
   harden(mount: Mount, options: readonly string[]): void {
     this.observe({ kind: 'harden', mount, by: 'fairlead' });
     for (const option of options) mount.options.add(option);
-    this.changed(mount.mountPoint, 'fairlead');
-  }
-
-  isBusy(mount: Mount): boolean {
-    return mount.inside > 0 || this.occupants.some((one) => one.mount === mount && one.holder.by !== 'namespace');
-  }
-
-  /** Whether anything keeps the superblock, a copy in another namespace included. */
-  #isKept(mount: Mount): boolean {
-    return mount.inside > 0 || this.occupants.some((one) => one.mount === mount);
+    this.#tell(mount.mountPoint, 'fairlead');
   }
 
   /** Lets a server change what it does, and lets go whoever waits for it. */
-  setServer(mount: Mount, state: ServerState, by: Doer): void {
-    const { server } = mount;
+  setServer(superblock: Superblock, state: ServerState, by: Doer): void {
+    const { server } = superblock;
     if (server === null || server.state === state || server.state === 'dead') return;
-    this.observe({ kind: 'server', mount, to: state, by });
+    this.observe({ kind: 'server', superblock, to: state, by });
     server.state = state;
-    this.#scheduler.note(`kernel: server of ${mount.id} at ${short(mount.mountPoint)} is ${state} by ${by}`);
+    this.#scheduler.note(`kernel: server of ${superblock.dev} of ${short(superblock.home)} is ${state} by ${by}`);
     const { waiting } = server;
     server.waiting = [];
     for (const wake of waiting) wake();
-    this.changed(mount.mountPoint, by);
-  }
-
-  occupy(mount: Mount, holder: Holder): Occupant {
-    const occupant = { holder, mount };
-    this.occupants.push(occupant);
-    this.changed(mount.mountPoint, 'stranger');
-    return occupant;
-  }
-
-  leave(occupant: Occupant): void {
-    const index = this.occupants.indexOf(occupant);
-    if (index < 0) return;
-    this.occupants.splice(index, 1);
-    this.#fade(occupant.mount);
-    this.changed(occupant.mount.mountPoint, 'stranger');
-  }
-
-  /** A thread of ours begins to wait in a call on the mount; the returned function ends that. */
-  enter(mount: Mount): () => void {
-    mount.inside += 1;
-    this.changed(mount.mountPoint, 'fairlead');
-    return () => {
-      mount.inside -= 1;
-      this.#fade(mount);
-      this.changed(mount.mountPoint, 'fairlead');
-    };
-  }
-
-  /** A detached mount goes for good when nothing keeps it any more. */
-  #fade(mount: Mount): void {
-    const ghost = this.detached.indexOf(mount);
-    if (ghost < 0 || this.#isKept(mount)) return;
-    this.detached.splice(ghost, 1);
-    mount.server?.onUnmounted();
+    if (state === 'dead') superblock.onEnd();
+    this.#changedAll(superblock, by);
   }
 
   /** Everything that does not survive a reboot goes. */
   reboot(): void {
     const points = new Set(this.mounts.map((mount) => mount.mountPoint));
-    for (const mount of this.mounts) if (mount.server !== null) mount.server.state = 'dead';
     this.mounts.length = 0;
-    this.occupants.length = 0;
-    this.detached.length = 0;
+    this.users.reboot();
+    this.superblocks.reboot();
     this.#boots += 1;
     this.bootId = `boot-${this.#boots}`;
-    for (const point of points) this.changed(point, 'stranger');
+    for (const point of points) this.#tell(point, 'stranger');
   }
 
-  /** A mount as mountinfo shows it. */
-  entry(mount: Mount): MountEntry {
-    return {
-      mountId: mount.id,
-      parentId: 1,
-      dev: mount.dev,
-      root: mount.root,
-      mountPoint: mount.mountPoint,
-      options: [...mount.options],
-      tags: ['shared:1'],
-      fsType: mount.fsType,
-      source: mount.source,
-      superOptions: ['rw', 'user_id=0', 'group_id=0'],
-    };
+  #tell(mountPoint: string, by: Doer): void {
+    this.version += 1;
+    this.#points = null;
+    const { waiting } = this;
+    this.waiting = [];
+    for (const wake of waiting) wake();
+    this.changed(mountPoint, by);
   }
 
-  /** The lowest free minor, as the kernel gives them out: numbers are used again. */
-  #freeDev(): string {
-    const used = new Set([...this.mounts, ...this.detached].map((mount) => mount.dev));
-    for (let minor = 40; ; minor += 1) if (!used.has(`0:${minor}`)) return `0:${minor}`;
+  #changedAll(superblock: Superblock, by: Doer): void {
+    const points = this.mounts.filter((mount) => mount.superblock === superblock).map(({ mountPoint }) => mountPoint);
+    for (const point of new Set([superblock.home, ...points])) this.changed(point, by);
   }
-}
-
-/** A new server that answers. */
-export function newServer(): Server {
-  return { state: 'answering', rights: 'all', waiting: [], onUnmounted: () => undefined };
 }
 
 /** The source that the mount table shows for an export, as Quobyte's client has it: registries joined by a bar. */

@@ -21,6 +21,10 @@ export class Wire {
   readonly brokerSide: Transport;
   /** Nothing that is sent from now on arrives; nobody is told. */
   silent = false;
+  /** It was silent at some time, so that a side may have lost its patience. */
+  wasSilent = false;
+  /** Called when one of the two sides ends it. */
+  onClosed: (by: string) => void = () => undefined;
   readonly #scheduler: Scheduler;
   readonly #chance: Chance;
   readonly #agent: End;
@@ -81,7 +85,9 @@ export class Wire {
         mine.onClose = listener;
       },
       close: () => {
-        if (mine.life.alive) this.cut();
+        if (!mine.life.alive || !this.#open) return;
+        this.onClosed(mine.life.name);
+        this.cut();
       },
     };
   }

@@ -8,6 +8,7 @@ import { NoteStore } from './notes.js';
 import { Probes } from './probes.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
+import { TableView } from './table.js';
 import { ServiceManager } from './units.js';
 
 /** One simulated host. */
@@ -26,8 +27,9 @@ export class Host {
     this.kernel = new Kernel(scheduler);
     this.tree = new Tree(this.kernel, scheduler);
     this.services = new ServiceManager(scheduler, this.kernel, chance.fork());
-    this.services.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
+    this.services.helpers.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
     this.notes = new NoteStore();
+    this.notes.written = (text) => this.kernel.superblocks.noted(text);
     this.probes = new Probes(scheduler, this.kernel, this.tree, chance.fork());
   }
 
@@ -48,29 +50,7 @@ export class Host {
       clock: this.#scheduler.clock(life),
       units: this.services.port(life),
       probeChildren: this.probes.port(life),
-      table: {
-        at: (mountPoint) => kernel.at(mountPoint).map((mount) => kernel.entry(mount)),
-        below: (directory) =>
-          kernel.mounts
-            .filter((mount) => mount.mountPoint.startsWith(`${directory}/`))
-            .map((mount) => kernel.entry(mount)),
-        forget: () => undefined,
-        get revision() {
-          return kernel.revision;
-        },
-        change: (revision, ms) =>
-          new Promise((resolve) => {
-            if (kernel.revision !== revision) {
-              this.#scheduler.after(life, 0, 'table: has changed', resolve);
-              return;
-            }
-            const timer = this.#scheduler.after(life, ms, 'table: has not changed', resolve);
-            kernel.waiting.push(() => {
-              timer.cancel();
-              this.#scheduler.after(life, this.#chance.int(0, 200), 'table: has changed', resolve);
-            });
-          }),
-      },
+      table: new TableView(kernel, tree, this.#scheduler, life, this.#chance),
       directories: {
         ...directories,
         makeLeaf: (base, leaf) => (life.alive ? directories.makeLeaf(base, leaf) : 'exists'),
@@ -91,31 +71,26 @@ export class Host {
         abort: (base, leaf, dev) => {
           const mount = kernel.top(`${base}/${leaf}`);
           if (mount === undefined) return 'not-mounted';
-          if (mount.dev !== dev || mount.server === null) return 'other';
-          if (life.alive) kernel.setServer(mount, 'dead', 'fairlead');
+          if (mount.dev !== dev || mount.superblock.kind !== 'fuse') return 'other';
+          if (life.alive) kernel.setServer(mount.superblock, 'dead', 'fairlead');
           return 'aborted';
         },
       },
-      superblocks: {
-        at: (dev) => kernel.superblocks.find((one) => one.dev === dev) ?? 'none',
-        others: (devs) => kernel.superblocks.filter(({ dev }) => !devs.has(dev)),
+      superblocks: kernel.superblocks.port(),
+      namespaces: {
+        mounts: (isWanted) => kernel.users.elsewhere(tree).filter(isWanted),
       },
-      namespaces: { mounts: () => [] },
       notes: this.notes.port(life),
       uptime: () => this.#scheduler.now,
       processes: {
         runs: ({ pid }) => this.services.helperRuns(pid),
-        holding: ({ devices, mountPoint }, excludePids) =>
-          this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () => ({
-            holders: kernel.occupants
-              .filter(
-                ({ mount }) =>
-                  devices.includes(mount.dev) && (mount.server !== null || mount.mountPoint === mountPoint),
-              )
-              .map(({ holder }) => holder)
-              .filter(({ pid }) => !excludePids.includes(pid)),
-            complete: true,
-          })),
+        holding: (sought, excludePids) =>
+          this.#scheduler.later(life, this.#chance.int(0, 6), 'processes: holding', () => {
+            const found = kernel.users.holding(sought, tree).filter(({ pid }) => !excludePids.includes(pid));
+            // Now and then a search is cut short.
+            const complete = !this.#chance.once(0.03);
+            return { holders: complete ? found : found.slice(0, found.length / 2), complete };
+          }),
       },
     };
   }

@@ -13,6 +13,8 @@ import type { Makers } from './processes.js';
 import type { Options } from './world.js';
 import { BASES, LOCAL_ROOT } from './world.js';
 
+/** Whose directories may lie on the way to a leaf; strangers' mounts are his, too. */
+const TRUSTED_OWNER = 1000;
 const AGENT = { uid: 990, pid: 1 } as const;
 const COMMON: Omit<BackendSettings, 'mountBase'> = {
   mountTimeoutMs: 30_000,
@@ -69,7 +71,7 @@ export const REAL: Makers = {
   wrapEngine: (engine) => engine,
   openStore: openPlace,
   broker: ({ machine, reach, log }) => {
-    const settings = { agentUid: AGENT.uid, backends: SETTINGS, trustedBaseOwners: [] };
+    const settings = { agentUid: AGENT.uid, backends: SETTINGS, trustedBaseOwners: [TRUSTED_OWNER] };
     const context = createContext({ machine, settings, log, reach });
     return { accept: (transport) => serve(context, AGENT, transport) };
   },

@@ -1,15 +1,12 @@
 // Fairlead with one known defect each: a faulty part around, or in the place of, a real one. The judges must catch every
 // one of them, each by the invariant that it breaks; a simulation that cannot fail proves nothing.
 
-import type { Broker } from '../../src/core/broker-api.js';
-import type { Domain, Survey } from '../../src/core/domains.js';
-import type { Change, Ledger } from '../../src/core/records.js';
-import type { EvidencePolicy } from '../../src/engine/ports.js';
-import type { Machine, ProbeChild } from '../../src/sys/ports.js';
 import type { Store } from './disk.js';
+import * as faults from './faults.js';
 import { openPlace, type Place } from './ledger.js';
 import { REAL } from './makers.js';
 import type { Makers } from './processes.js';
+import { LOCAL_LEAF } from './world.js';
 
 /** A defect, and what must catch it. */
 export interface Mutant {
@@ -21,68 +18,13 @@ export interface Mutant {
   readonly makers: Makers;
 }
 
-const brokerWith = (changes: (real: Broker) => Partial<Broker>): Makers => ({
-  ...REAL,
-  wrapBroker: (real) => {
-    const changed = changes(real);
-    return new Proxy(real, {
-      get(target, name) {
-        const own: unknown = Reflect.get(changed, name);
-        if (own !== undefined) return own;
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    });
-  },
-});
-
-const ledgerWith = (changes: (real: Ledger) => Partial<Ledger>): Makers => ({
-  ...REAL,
-  wrapLedger: (real) => ({ ...real, ...changes(real) }),
-});
-
-/** The engine hears something else than what was read of the domains. */
-const hearing = (change: (survey: Survey | null) => Survey | null): Makers => ({
-  ...REAL,
-  wrapEngine: (real) => ({ ...real, takeEvidence: (survey) => real.takeEvidence(change(survey)) }),
-});
-
-const settingsWith = (changes: (policy: EvidencePolicy) => EvidencePolicy): Makers => ({
-  ...REAL,
-  settings: (bootId, evidence) => REAL.settings(bootId, changes(evidence)),
-});
-
-const machineWith = (changes: (real: Machine) => Partial<Machine>): Makers => ({
-  ...REAL,
-  broker: (parts) => REAL.broker({ ...parts, machine: { ...parts.machine, ...changes(parts.machine) } }),
-});
-
-/** Commits without the changes of one kind, and acknowledges them all. */
-const forgetting = (kind: Change['kind']): Makers =>
-  ledgerWith((real) => ({ commit: (changes) => real.commit(changes.filter((change) => change.kind !== kind)) }));
-
-function isIntent(change: Change): boolean {
-  return change.kind === 'put-operation' || (change.kind === 'put-mount' && change.mount.state === 'mounting');
-}
-
-/** Probe children that answer something else than they saw. */
-const childrenWith = (change: (child: ProbeChild) => Partial<ProbeChild>): Makers =>
-  machineWith(({ probeChildren }) => ({
-    probeChildren: {
-      start: (uid, gid) => {
-        const child = probeChildren.start(uid, gid);
-        return { ...child, ...change(child) };
-      },
-    },
-  }));
-
 /** The gallery. */
 export const MUTANTS: readonly Mutant[] = [
   {
     defect: 'the broker unmounts although somebody is attached',
     caughtBy: ['I1'],
     profile: 'calm',
-    makers: brokerWith((real) => ({
+    makers: faults.brokerWith((real) => ({
       observe: async (volume, options) => {
         if (options.probe === null) await real.step(volume, 'unmount', options.budgetMs);
         return real.observe(volume, options);
@@ -93,7 +35,7 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'every unmount is a lazy one',
     caughtBy: ['I1'],
     profile: 'calm',
-    makers: childrenWith((child) => ({
+    makers: faults.childrenWith((child) => ({
       post: (id, job) => child.post(id, job.kind === 'unmount' ? { ...job, mode: 'detach' } : job),
     })),
   },
@@ -101,19 +43,19 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'holds are acknowledged and not stored',
     caughtBy: ['I1', 'I3'],
     profile: 'points',
-    makers: forgetting('put-hold'),
+    makers: faults.forgetting('put-hold'),
   },
   {
     defect: 'attachments are acknowledged and not stored',
     caughtBy: ['I2'],
     profile: 'processes',
-    makers: forgetting('put-attachment'),
+    makers: faults.forgetting('put-attachment'),
   },
   {
     defect: 'commits are acknowledged before they are on the disk',
     caughtBy: ['I1', 'I2', 'I3', 'I6'],
     profile: 'processes',
-    makers: ledgerWith((real) => ({
+    makers: faults.ledgerWith((real) => ({
       commit: (changes) => {
         void real.commit(changes).catch(() => undefined);
         return Promise.resolve();
@@ -124,21 +66,21 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'nothing is journaled before it is done',
     caughtBy: ['I3'],
     profile: 'points',
-    makers: ledgerWith((real) => ({
-      commit: (changes) => real.commit(changes.filter((change) => !isIntent(change))),
+    makers: faults.ledgerWith((real) => ({
+      commit: (changes) => real.commit(changes.filter((change) => !faults.isIntent(change))),
     })),
   },
   {
     defect: 'leaf directories are not removed',
     caughtBy: ['I3'],
     profile: 'calm',
-    makers: machineWith(({ directories }) => ({ directories: { ...directories, removeLeaf: () => 'removed' } })),
+    makers: faults.machineWith(({ directories }) => ({ directories: { ...directories, removeLeaf: () => 'removed' } })),
   },
   {
     defect: 'units have no fixed name, and are not ended',
     caughtBy: ['I3', 'I8'],
     profile: 'volumes',
-    makers: machineWith(({ units }) => {
+    makers: faults.machineWith(({ units }) => {
       let next = 1;
       return {
         units: {
@@ -154,7 +96,7 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'every mount is called healthy',
     caughtBy: ['I4'],
     profile: 'volumes',
-    makers: brokerWith((real) => ({
+    makers: faults.brokerWith((real) => ({
       observe: async (volume, options) => {
         const seen = await real.observe(volume, options);
         if (seen.judgement === undefined || seen.mounts.at(-1)?.recognised !== true) return seen;
@@ -166,7 +108,7 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'a step whose end is unknown counts as done, and nothing settles it',
     caughtBy: ['I1', 'I3', 'I4', 'I6', 'I8'],
     profile: 'everything',
-    makers: brokerWith((real) => ({
+    makers: faults.brokerWith((real) => ({
       step: async (volume, kind, budgetMs) => {
         const ended = await real.step(volume, kind, budgetMs);
         return ended.end === 'unknown' ? { end: 'done', changed: true } : ended;
@@ -182,7 +124,7 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'the broker never answers some questions, whatever their budget',
     caughtBy: ['I5'],
     profile: 'calm',
-    makers: brokerWith((real) => {
+    makers: faults.brokerWith((real) => {
       let asked = 0;
       return {
         observe: (volume, options) => {
@@ -196,7 +138,7 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'one volume at a time',
     caughtBy: ['I5'],
     profile: 'volumes',
-    makers: brokerWith((real) => {
+    makers: faults.brokerWith((real) => {
       let last: Promise<unknown> = Promise.resolve();
       return {
         step: (volume, kind, budgetMs) => {
@@ -211,7 +153,7 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'what is mounted is not seen when a mount is let go',
     caughtBy: ['I3', 'I6'],
     profile: 'calm',
-    makers: brokerWith((real) => ({
+    makers: faults.brokerWith((real) => ({
       observe: async (volume, options) => {
         const seen = await real.observe(volume, options);
         return options.probe === null ? { ...seen, mounts: [], directory: 'absent' } : seen;
@@ -222,8 +164,8 @@ export const MUTANTS: readonly Mutant[] = [
     defect: "strangers' mounts are taken for ours",
     caughtBy: ['I4', 'I6', 'I7'],
     profile: 'volumes',
-    makers: machineWith(({ table }) => {
-      const disguised: Machine['table']['at'] = (mountPoint) => {
+    makers: faults.machineWith(({ table }) => {
+      const disguised: (typeof table)['at'] = (mountPoint) => {
         const entries = table.at(mountPoint);
         const first = entries[0];
         return entries.map((entry) =>
@@ -237,25 +179,25 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'incomplete evidence from domains is taken for complete',
     caughtBy: ['I1'],
     profile: 'points',
-    makers: hearing((survey) => (survey === null ? null : { ...survey, complete: true })),
+    makers: faults.hearing((survey) => (survey === null ? null : { ...survey, complete: true })),
   },
   {
     defect: 'that nothing could be read of the domains is taken for there being none',
-    caughtBy: ['I1'],
+    caughtBy: ['I1', 'I6'],
     profile: 'points',
-    makers: hearing((survey) => survey ?? { domains: [], complete: true }),
+    makers: faults.hearing((survey) => survey ?? { domains: [], complete: true }),
   },
   {
     defect: 'evidence from domains is acted upon however young it is',
     caughtBy: ['I1'],
     profile: 'points',
-    makers: settingsWith((policy) => ({ ...policy, ageMs: 0 })),
+    makers: faults.settingsWith((policy) => ({ ...policy, ageMs: 0 })),
   },
   {
     defect: 'stopped domains are no evidence',
     caughtBy: ['I1'],
     profile: 'points',
-    makers: hearing((survey) =>
+    makers: faults.hearing((survey) =>
       survey === null ? null : { ...survey, domains: survey.domains.filter(({ running }) => running) },
     ),
   },
@@ -263,7 +205,7 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'files that disks rest on are no evidence',
     caughtBy: ['I1'],
     profile: 'points',
-    makers: hearing((survey) =>
+    makers: faults.hearing((survey) =>
       survey === null ? null : { ...survey, domains: survey.domains.map((domain) => ({ ...domain, otherFiles: [] })) },
     ),
   },
@@ -271,27 +213,27 @@ export const MUTANTS: readonly Mutant[] = [
     defect: 'another file of the domain on the leaf, as a snapshot leaves it, is no evidence',
     caughtBy: ['I1', 'I2'],
     profile: 'points',
-    makers: hearing((survey) =>
-      survey === null ? null : { ...survey, domains: survey.domains.map(withoutFile('of-nobody')) },
+    makers: faults.hearing((survey) =>
+      survey === null ? null : { ...survey, domains: survey.domains.map(faults.withoutFile('of-nobody')) },
     ),
   },
   {
     defect: 'holds are lifted by evidence although only the operator may',
     caughtBy: ['I1'],
     profile: 'points',
-    makers: settingsWith((policy) => ({ ...policy, liftHolds: 'evidence' })),
+    makers: faults.settingsWith((policy) => ({ ...policy, liftHolds: 'evidence' })),
   },
   {
     defect: 'orphans are released although they are only to be reported',
     caughtBy: ['I2'],
     profile: 'calm',
-    makers: settingsWith((policy) => ({ ...policy, orphans: 'release' })),
+    makers: faults.settingsWith((policy) => ({ ...policy, orphans: 'release' })),
   },
   {
     defect: 'an abort cuts whatever the operator names, hung or not',
     caughtBy: ['I1'],
     profile: 'volumes',
-    makers: childrenWith((child) => ({
+    makers: faults.childrenWith((child) => ({
       post: (id, job) => (job.kind === 'probe' && job.access === 'read-only' ? undefined : child.post(id, job)),
     })),
   },
@@ -325,9 +267,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     defect: 'mounts are sometimes overlooked, and mounted over',
-    caughtBy: ['I7', 'I8'],
+    caughtBy: ['I6', 'I7', 'I8'],
     profile: 'volumes',
-    makers: machineWith(({ table, directories }) => ({
+    makers: faults.machineWith(({ table, directories }) => ({
       table: { ...table, at: (mountPoint) => (table.at(mountPoint).length % 2 === 1 ? [] : table.at(mountPoint)) },
       directories: {
         ...directories,
@@ -338,14 +280,118 @@ export const MUTANTS: readonly Mutant[] = [
       },
     })),
   },
+  {
+    defect: 'a client is ended as soon as its mount is unmounted',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.unmounted((units, base, leaf) => faults.endUnits(units, base, leaf)),
+  },
+  {
+    defect: 'a client whose mount is not at the leaf counts as left over, and is ended before the next mount',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ units }) => ({
+      units: {
+        ...units,
+        start: async (spec) => {
+          for (const [base, leaf] of faults.sitesOf(spec.unit)) await faults.endUnits(units, base, leaf, spec.unit);
+          return units.start(spec);
+        },
+      },
+    })),
+  },
+  {
+    defect: 'a superblock that is not mounted at the leaf counts as gone',
+    caughtBy: ['I1', 'I3', 'I6'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ superblocks, table }) => ({
+      superblocks: {
+        at: (dev) => (table.below('/').some((entry) => entry.dev === dev) ? superblocks.at(dev) : 'none'),
+        others: () => [],
+      },
+    })),
+  },
+  {
+    defect: 'a helper of an earlier broker is taken for one at work, whatever became of it',
+    caughtBy: ['I2', 'I3', 'I5', 'I6'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ processes, units }) => ({
+      uptime: () => 0,
+      processes: { ...processes, runs: () => true },
+      units: {
+        ...units,
+        state: async (unit) => {
+          const state = await units.state(unit);
+          return state === 'occupied' ? 'starting' : state;
+        },
+      },
+    })),
+  },
+  {
+    defect: 'nothing is noted of clients before they begin',
+    caughtBy: ['I1', 'I3', 'I6'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ notes }) => ({ notes: { ...notes, write: () => undefined } })),
+  },
+  {
+    defect: 'a directory is told by its path',
+    caughtBy: ['I4', 'I6'],
+    profile: 'volumes',
+    makers: faults.answering((answer) =>
+      answer.kind === 'identify' && answer.source !== null && answer.mounted !== null
+        ? { ...answer, source: { dev: answer.mounted.dev, inode: answer.mounted.inode } }
+        : answer,
+    ),
+  },
+  {
+    defect: 'of a stack only the topmost mount is seen',
+    caughtBy: ['I3', 'I6'],
+    profile: 'volumes',
+    makers: faults.machineWith(({ table }) => ({
+      table: { ...table, at: (mountPoint) => table.at(mountPoint).slice(-1) },
+    })),
+  },
+  {
+    defect: 'whose mount it is that names the volume is not asked',
+    caughtBy: ['I4', 'I6', 'I7'],
+    profile: 'volumes',
+    makers: faults.machineWith(({ table }) => ({
+      table: {
+        ...table,
+        at: (mountPoint) => table.at(mountPoint).map((entry) => ({ ...entry, superOptions: ['rw', 'user_id=0'] })),
+      },
+    })),
+  },
+  {
+    defect: 'nobody watches the leaves',
+    caughtBy: ['I3'],
+    profile: 'outsiders',
+    makers: faults.brokerWith(() => ({ watch: () => new Promise(() => undefined) })),
+  },
+  {
+    defect: 'a local mount that is found after the ledger was lost is not held',
+    caughtBy: ['I1'],
+    profile: 'everything',
+    makers: faults.committing((change) => change.kind !== 'put-hold' || change.hold.leaf !== LOCAL_LEAF),
+  },
+  {
+    defect: 'processes of other namespaces are nobody',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ processes }) => ({
+      processes: { ...processes, holding: () => Promise.resolve({ holders: [], complete: true }) },
+    })),
+  },
+  {
+    defect: 'the operator lifts holds whatever uses the mount',
+    caughtBy: ['I1'],
+    profile: 'records',
+    makers: {
+      ...REAL,
+      wrapEngine: (real) => ({
+        ...real,
+        liftHold: (request, context) => real.liftHold({ ...request, force: true }, context),
+      }),
+    },
+  },
 ];
-
-/** A domain that does not tell of files with this name. */
-function withoutFile(name: string): (domain: Domain) => Domain {
-  const others = (path: string | null): boolean => path?.endsWith(`/${name}`) !== true;
-  return (domain) => ({
-    ...domain,
-    disks: domain.disks.filter(({ path }) => others(path)),
-    otherFiles: domain.otherFiles.filter(others),
-  });
-}

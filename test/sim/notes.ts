@@ -9,7 +9,22 @@ export class NoteStore {
   full = false;
   readonly #texts = new Map<string, string>();
 
+  /** Called with what is written. */
+  written: (text: string) => void = () => undefined;
+  /** Whether all that was to be written in this boot is there, or was: nothing was refused, and nobody has cleaned up. */
+  isWhole = true;
+
+  get names(): readonly string[] {
+    return [...this.#texts.keys()];
+  }
+
+  lose(): void {
+    this.#texts.clear();
+    this.isWhole = false;
+  }
+
   reboot(): void {
+    this.isWhole = true;
     this.#texts.clear();
   }
 
@@ -18,8 +33,13 @@ export class NoteStore {
     return {
       all: () => new Map(this.#texts),
       write: (name, text) => {
-        if (this.full) throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
-        if (life.alive) this.#texts.set(name, text);
+        if (this.full) {
+          this.isWhole = false;
+          throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+        }
+        if (!life.alive) return;
+        this.#texts.set(name, text);
+        this.written(text);
       },
       remove: (name) => {
         if (life.alive) this.#texts.delete(name);

@@ -5,7 +5,8 @@
 import type { ProbeAnswer, ProbeChild, ProbeChildren, ProbeJob } from '../../src/sys/ports.js';
 import type { DiskSight } from '../../src/core/observation.js';
 import type { Access, ProbeFacts } from '../../src/core/verdict.js';
-import { HOST_DEV, type Kernel, type Mount } from './kernel.js';
+import type { Kernel, Mount } from './kernel.js';
+import { HOST_DEV } from './superblocks.js';
 import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 import type { Tree } from './directories.js';
@@ -122,12 +123,12 @@ export class Probes {
         return;
       }
       case 'identify': {
-        const isDirectory = this.#tree.nodes.get(job.source)?.kind === 'directory';
+        const node = this.#tree.nodes.get(job.source);
         const top = this.#kernel.top(`${job.base}/${job.leaf}`);
         answer({
           kind: 'identify',
-          source: isDirectory ? { dev: HOST_DEV, inode: job.source } : null,
-          mounted: top === undefined ? null : { dev: top.dev, inode: top.root, mountId: top.id },
+          source: node?.kind === 'directory' ? { dev: HOST_DEV, inode: String(node.inode) } : null,
+          mounted: top === undefined ? null : { dev: top.dev, inode: inodeOf(top), mountId: top.id },
         });
         return;
       }
@@ -145,26 +146,22 @@ export class Probes {
     return this.#kernel.unmount(mountPoint, mode, 'fairlead');
   }
 
-  #bind({ source, roots, base, leaf, hardening }: Extract<ProbeJob, { readonly kind: 'bind' }>): ProbeAnswer {
+  #bind({ source, expected, roots, base, leaf, hardening }: Extract<ProbeJob, { readonly kind: 'bind' }>): ProbeAnswer {
     const node = this.#tree.nodes.get(source);
     if (!roots.some((root) => source.startsWith(`${root}/`))) return { kind: 'bind', end: 'source-outside' };
     if (node === undefined) return { kind: 'bind', end: 'source-absent' };
     if (node.kind === 'link') return { kind: 'bind', end: 'source-link' };
     if (node.kind === 'other') return { kind: 'bind', end: 'source-not-a-directory' };
+    if (expected?.dev !== HOST_DEV || expected.inode !== String(node.inode)) {
+      return { kind: 'bind', end: 'source-changed' };
+    }
     const mountPoint = `${base}/${leaf}`;
     if (this.#tree.nodes.get(mountPoint)?.kind !== 'directory') return { kind: 'bind', end: 'leaf-changed' };
     if (this.#kernel.top(mountPoint) !== undefined) return { kind: 'bind', end: 'leaf-changed' };
     const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
-    const what = {
-      root: source,
-      mountPoint,
-      fsType: 'ext4',
-      source: '/dev/sda1',
-      server: null,
-      serves: source,
-      maker: 'fairlead',
-    } as const;
-    return { kind: 'bind', end: 'bound', mountId: this.#kernel.mount(what, set).id };
+    const what = { mountPoint, fsType: 'ext4', source: '/dev/sda1', serves: source, maker: 'fairlead' } as const;
+    const mount = this.#kernel.mount({ ...what, from: this.#kernel.superblocks.host, directory: node }, set);
+    return { kind: 'bind', end: 'bound', mountId: mount.id };
   }
 
   /** Calls the server of whatever is mounted there; waits while it keeps silent. */
@@ -179,7 +176,7 @@ export class Probes {
       then(mount);
       return;
     }
-    const exit = this.#kernel.enter(mount);
+    const exit = this.#kernel.users.enter(mount);
     let over = false;
     const leave = (): void => {
       if (over) return;
@@ -247,6 +244,11 @@ export class Probes {
   }
 }
 
+/** The inode of a mount's root; that of a filesystem of its own is 1 here. */
+function inodeOf({ directory }: Mount): string {
+  return String(directory?.inode ?? 1);
+}
+
 /** A call that waits inside a mount. */
 interface Call {
   /** The caller was killed: its thread goes, unless its request was read and never answered. */
@@ -254,7 +256,7 @@ interface Call {
 }
 
 function sightOf(answer: ProbeAnswer): DiskSight {
-  if (answer.kind === 'disk') return { state: answer.state, size: answer.size };
+  if (answer.kind === 'disk') return { state: answer.state };
   return { state: 'failed', errno: answer.kind === 'failed' ? answer.errno : 'EPROTO' };
 }
 
@@ -264,9 +266,6 @@ function diskOf(mount: Mount | undefined, name: string): ProbeAnswer {
   if (state === 'stale') return { kind: 'failed', errno: 'ESTALE' };
   if (state === 'failing') return { kind: 'failed', errno: 'EIO' };
   if (mount === undefined) return { kind: 'failed', errno: 'ENOENT' };
-  return {
-    kind: 'disk',
-    state: name.startsWith('new') ? 'absent' : 'regular',
-    size: name.startsWith('new') ? 0 : 4096,
-  };
+  if (name.startsWith('new')) return { kind: 'disk', state: 'absent' };
+  return { kind: 'disk', state: 'regular' };
 }

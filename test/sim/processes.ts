@@ -71,6 +71,12 @@ export class Processes {
   readonly #disturbed: () => void;
   /** Told of a failure that nobody foresaw. */
   readonly #onOddError: (what: string) => void;
+  /** Told of an event that was logged. */
+  readonly #onLogged: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+  /** Told that a process has ended a connection on which nothing was wrong. */
+  readonly #onHangUp: (by: string) => void;
+  /** An agent that was asked to stop. */
+  #stopping: Life | null = null;
   #wires: Wire[] = [];
   #lives = 0;
 
@@ -84,6 +90,8 @@ export class Processes {
     onAgentGone: (life: Life) => void;
     disturbed: () => void;
     onOddError: (what: string) => void;
+    onLogged: (event: string, fields: Readonly<Record<string, unknown>>) => void;
+    onHangUp: (by: string) => void;
   }) {
     this.#scheduler = parts.scheduler;
     this.#chance = parts.chance;
@@ -94,11 +102,33 @@ export class Processes {
     this.#onAgentGone = parts.onAgentGone;
     this.#disturbed = parts.disturbed;
     this.#onOddError = parts.onOddError;
+    this.#onLogged = parts.onLogged;
+    this.#onHangUp = parts.onHangUp;
+    this.#disk.onBroken = () => this.#endWithDisk();
+  }
+
+  brokerStarts = 0;
+  /** Share of the broker's ends after which its notes are gone, and after which the kernel's record begins anew. */
+  notesLost = 0;
+  recordLost = 0;
+
+  /** An agent whose ledger is broken answers what it knows, and ends once the disk can be written to again. */
+  #endWithDisk(): void {
+    this.#scheduler.after(this.agent, this.#chance.int(0, 2000), 'agent: writes to its disk', () => {
+      if (this.#disk.isReadOnly) this.#endWithDisk();
+      else this.crashAgent('of its ledger');
+    });
   }
 
   startBroker(): void {
     if (this.broker !== null) return;
+    if (this.brokerStarts > 0 && this.#chance.once(this.recordLost)) this.#host.kernel.superblocks.beginAnew();
+    if (this.brokerStarts > 0 && this.#chance.once(this.notesLost)) {
+      this.#scheduler.note('notes: all are lost');
+      this.#host.notes.lose();
+    }
     this.#lives += 1;
+    this.brokerStarts += 1;
     const life: Life = { name: `broker ${this.#lives}`, alive: true };
     const reach = (point: BrokerPoint): void => this.#reach(point, life, () => this.crashBroker('at a journal point'));
     const process = this.#makers.broker({ machine: this.#host.machine(life), reach, log: this.#logOf(life) });
@@ -118,7 +148,7 @@ export class Processes {
       clock,
       random: { id: () => Array.from({ length: 32 }, () => this.#chance.int(0, 15).toString(16)).join('') },
       log: this.#logOf(life),
-      processes: { runs: ({ pid }) => this.#host.kernel.occupants.some(({ holder }) => holder.pid === pid) },
+      processes: { runs: ({ pid }) => this.#host.kernel.users.runs(pid) },
       settings: this.#makers.settings(this.#host.kernel.bootId, this.#evidence),
       reach: (point) => this.#reach(point, life, () => this.crashAgent('at a journal point')),
     });
@@ -159,6 +189,7 @@ export class Processes {
     if (agent === null) return;
     this.#disturbed();
     this.#scheduler.note(`${agent.name} is asked to stop`);
+    this.#stopping = agent;
     void agent.engine.stop().then(() => {
       if (!agent.alive) return;
       this.#scheduler.note(`${agent.name} has stopped`);
@@ -192,7 +223,7 @@ export class Processes {
   silenceLink(ms: number): void {
     this.#disturbed();
     const wires = [...this.#wires];
-    for (const wire of wires) wire.silent = true;
+    for (const wire of wires) wire.silent = wire.wasSilent = true;
     this.#scheduler.after(null, ms, 'link: heard again', () => {
       this.#disturbed();
       for (const wire of wires) wire.silent = false;
@@ -219,6 +250,9 @@ export class Processes {
       const { broker } = this;
       if (broker === null || this.linkDown) throw new Error('connection refused');
       const wire = new Wire(this.#scheduler, this.#chance, agent, broker);
+      wire.onClosed = (by) => {
+        if (!wire.wasSilent && agent !== this.#stopping) this.#onHangUp(by);
+      };
       this.#wires = [...this.#wires.filter((other) => other.open), wire];
       broker.process.accept(wire.brokerSide);
       return wire.agentSide;
@@ -245,6 +279,7 @@ export class Processes {
       this.logged.set(event, (this.logged.get(event) ?? 0) + 1);
       const shown = Object.entries(fields).map(([name, value]) => `${name}=${tell(value)}`);
       this.#scheduler.note(`${life.name} logs ${event} ${shown.join(' ')}`);
+      this.#onLogged(event, fields);
       const error = fields['error'];
       if (error instanceof Error && !(error instanceof FairleadError)) this.#onOddError(error.stack ?? error.message);
     };

@@ -1,9 +1,11 @@
-// What may go wrong in a run, and how often: seven profiles, from nothing at all to everything at once.
+// What may go wrong in a run, and how often: eight profiles, from nothing at all to everything at once.
 
 import type { Mood } from './moods.js';
+import type { Deed } from './outsiders.js';
 
 /** One kind of trouble. */
 export type Trouble =
+  | Deed
   | 'hang'
   | 'hang-answered'
   | 'stale'
@@ -16,9 +18,11 @@ export type Trouble =
   | 'take-away'
   | 'nova-mounts'
   | 'operator-aborts'
-  | 'visitor'
-  | 'copy'
+  | 'operator-asks'
+  | 'operator-lifts'
   | 'junk'
+  | 'sources'
+  | 'pile'
   | 'broker-dies'
   | 'agent-dies'
   | 'both-die'
@@ -28,6 +32,7 @@ export type Trouble =
   | 'link-down'
   | 'disk-full'
   | 'disk-read-only'
+  | 'run-full'
   | 'disk-slow'
   | 'not-ready'
   | 'reboot'
@@ -42,6 +47,10 @@ export interface Profile {
   /** Share of helpers that misbehave. */
   readonly badHelpers: number;
   readonly crashAtPoints: number;
+  /** Share of clients that need long to write back. */
+  readonly slowEnds: number;
+  /** Share of runs whose broker loses its notes when it dies, and of those that lose the kernel's record, or have none. */
+  readonly losses: number;
   /** Mean milliseconds between two troubles. */
   readonly paceMs: number;
 }
@@ -49,6 +58,7 @@ export interface Profile {
 /** Ways in which a helper misbehaves. */
 export const BAD_MOODS: Readonly<Record<Exclude<Mood, 'prompt'>, number>> = {
   slow: 4,
+  crew: 2,
   fails: 3,
   'fails-mounted': 1,
   hangs: 3,
@@ -63,6 +73,9 @@ export const BAD_MOODS: Readonly<Record<Exclude<Mood, 'prompt'>, number>> = {
   untrusted: 1,
 };
 
+/** What a calm run is made of. */
+const NOTHING = { troubles: {}, badHelpers: 0, crashAtPoints: 0, slowEnds: 0, losses: 0 } as const;
+
 const VOLUME_TROUBLES = {
   hang: 4,
   'hang-answered': 3,
@@ -76,9 +89,20 @@ const VOLUME_TROUBLES = {
   'take-away': 3,
   'nova-mounts': 3,
   'operator-aborts': 3,
-  visitor: 2,
-  copy: 1,
+  'operator-asks': 1,
   junk: 1,
+  sources: 4,
+  pile: 0.3,
+} as const;
+
+const OUTSIDER_TROUBLES = {
+  visitor: 2,
+  pass: 1,
+  copy: 2,
+  bind: 1,
+  move: 1,
+  'lazy-umount': 1,
+  'operator-lifts': 1,
 } as const;
 
 const PROCESS_TROUBLES = {
@@ -90,8 +114,9 @@ const PROCESS_TROUBLES = {
   silence: 1,
   'link-down': 1,
   'disk-full': 2,
-  'disk-read-only': 2,
   'disk-slow': 2,
+  'disk-read-only': 1,
+  'run-full': 1,
   'not-ready': 1,
   reboot: 1,
 } as const;
@@ -100,11 +125,36 @@ const RECORD_TROUBLES = { 'ledger-lost': 1, 'state-put-back': 1, 'mark-lost': 1 
 
 /** The profiles that seeds are run under. */
 export const PROFILES: readonly Profile[] = [
-  { name: 'calm', troubles: {}, badHelpers: 0, crashAtPoints: 0, paceMs: 5000 },
-  { name: 'volumes', troubles: VOLUME_TROUBLES, badHelpers: 0.25, crashAtPoints: 0, paceMs: 900 },
-  { name: 'processes', troubles: PROCESS_TROUBLES, badHelpers: 0, crashAtPoints: 0.02, paceMs: 3000 },
-  { name: 'points', troubles: { 'nova-mounts': 1, recover: 1 }, badHelpers: 0.1, crashAtPoints: 0.06, paceMs: 3000 },
+  { ...NOTHING, name: 'calm', paceMs: 5000 },
   {
+    ...NOTHING,
+    name: 'volumes',
+    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES },
+    badHelpers: 0.25,
+    paceMs: 900,
+    slowEnds: 0.3,
+  },
+  { ...NOTHING, name: 'processes', troubles: PROCESS_TROUBLES, crashAtPoints: 0.02, paceMs: 3000, slowEnds: 0.2 },
+  {
+    ...NOTHING,
+    name: 'points',
+    troubles: { 'nova-mounts': 1, recover: 1 },
+    badHelpers: 0.1,
+    crashAtPoints: 0.06,
+    paceMs: 3000,
+  },
+  {
+    ...NOTHING,
+    name: 'outsiders',
+    troubles: { ...OUTSIDER_TROUBLES, 'nova-mounts': 2, 'broker-dies': 2, 'run-full': 1, recover: 1 },
+    badHelpers: 0.15,
+    crashAtPoints: 0.01,
+    paceMs: 1500,
+    slowEnds: 0.5,
+    losses: 0.3,
+  },
+  {
+    ...NOTHING,
     name: 'records',
     troubles: {
       ...RECORD_TROUBLES,
@@ -113,6 +163,7 @@ export const PROFILES: readonly Profile[] = [
       'broker-dies': 1,
       reboot: 1,
       'nova-mounts': 1,
+      'operator-lifts': 1,
     },
     badHelpers: 0.05,
     crashAtPoints: 0.01,
@@ -120,16 +171,20 @@ export const PROFILES: readonly Profile[] = [
   },
   {
     name: 'everything',
-    troubles: { ...VOLUME_TROUBLES, ...PROCESS_TROUBLES, ...RECORD_TROUBLES },
+    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES, ...PROCESS_TROUBLES, ...RECORD_TROUBLES },
     badHelpers: 0.15,
     crashAtPoints: 0.01,
     paceMs: 1200,
+    slowEnds: 0.3,
+    losses: 0.1,
   },
   {
     name: 'storm',
-    troubles: { ...VOLUME_TROUBLES, ...PROCESS_TROUBLES },
+    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES, ...PROCESS_TROUBLES },
     badHelpers: 0.3,
     crashAtPoints: 0.02,
     paceMs: 350,
+    slowEnds: 0.3,
+    losses: 0.1,
   },
 ];

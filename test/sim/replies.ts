@@ -1,11 +1,13 @@
 // Judges every answer at the moment it is given: I4 (never wrong), I5 (in time, and not because of another volume) and
 // I6 (never lied to). An answer is honest if the world was like that at some moment between request and reply.
 
+import { MAX_OBSERVED_MOUNTS } from '../../src/core/limits.js';
 import type { Consumer } from '../../src/core/names.js';
 import { userOf } from '../../src/core/names.js';
 import type { ConnectReply, DisconnectReply, ValidateReply } from '../../src/core/requests.js';
 import type { Fail } from './effects.js';
 import type { History, Moment } from './history.js';
+import type { Superblock } from './superblocks.js';
 import { keyOf, type Call, type Truth } from './truth.js';
 
 /** Milliseconds that an undisturbed request on an undisturbed volume may take at most. */
@@ -19,16 +21,26 @@ const AFTERMATH_MS = 40_000;
 export class ReplyJudge {
   /** When something last happened that concerns every volume, milliseconds. */
   lastDisturbance = -Infinity;
+  /** Whether Fairlead can know that this one is there. */
+  isKnowable: (superblock: Superblock) => boolean = () => true;
   /** Leaves that nothing and nobody ever disturbs in this run. */
   readonly calmLeaves = new Set<string>();
   readonly #truth: Truth;
   readonly #histories: ReadonlyMap<string, History>;
+  /** Whether nobody could tell, at some moment since that step, if anybody still uses what was mounted at the leaf. */
+  readonly #doubtful: (history: History, step: number) => boolean;
   readonly #fail: Fail;
 
   /** `histories` by leaf. */
-  constructor(truth: Truth, histories: ReadonlyMap<string, History>, fail: Fail) {
+  constructor(
+    truth: Truth,
+    histories: ReadonlyMap<string, History>,
+    doubtful: (history: History, step: number) => boolean,
+    fail: Fail,
+  ) {
     this.#truth = truth;
     this.#histories = histories;
+    this.#doubtful = doubtful;
     this.#fail = fail;
   }
 
@@ -38,7 +50,8 @@ export class ReplyJudge {
     if (end === null || end.how === 'lost') return;
     const took = call.endedAt - call.beganAt;
     if (took > call.deadlineMs + 1000) this.#fail('I5', `${name(call)} took ${took} ms`);
-    const undisturbed = this.lastDisturbance < call.beganAt - AFTERMATH_MS && this.calmLeaves.has(call.volume.leaf);
+    const isCalm = this.calmLeaves.has(call.volume.leaf);
+    const undisturbed = this.lastDisturbance < call.beganAt - AFTERMATH_MS && isCalm;
     if (undisturbed && took > CALM_MS) {
       this.#fail('I5', `${name(call)} took ${took} ms although nothing disturbed its volume`);
     }
@@ -92,17 +105,33 @@ export class ReplyJudge {
     const lie = (why: string): void => {
       this.#fail('I6', `${name(call)} was answered ${reply.outcome}: ${why}; the leaf is ${tell(history.now)}`);
     };
-    if (!ever((moment) => moment.mounted === reply.mounted)) lie(`mounted ${reply.mounted} was never true`);
+    // Under a stack that is too deep, and, for a bind of which no note is left, under any other mount, it may be still.
+    const isHidden =
+      reply.mounted &&
+      ever(({ top, depth }) => depth > MAX_OBSERVED_MOUNTS || (call.volume.backend === 'local' && top === 'other'));
+    if (!isHidden && !ever((moment) => moment.mounted === reply.mounted))
+      lie(`mounted ${reply.mounted} was never true`);
+    if (reply.ending && !ever((moment) => moment.ending)) lie('no client of it was ending');
     switch (reply.outcome) {
       case 'released':
         if (!ever((moment) => !moment.mounted)) lie('it was mounted all the time');
+        if (!ever((moment) => !moment.living) && history.users.some(this.isKnowable))
+          lie(`it is used: ${usersOf(history)}`);
         break;
       case 'releasing':
-        if (!ever((moment) => !moment.mounted)) lie('it was at its leaf all the time');
+        if (!ever((moment) => !moment.mounted)) lie('the leaf was never free');
+        if (!ever((moment) => moment.existing) && !this.#doubtful(history, call.beganStep)) lie('nobody could use it');
         break;
       case 'busy':
-        // A stranger who mounts where we have just unmounted keeps it mounted too.
-        if (!ever((moment) => moment.busy || moment.top === 'other' || isTaken(moment))) lie('nobody held it');
+        // A stranger who mounts where we have just unmounted keeps it mounted too; and what cannot be told any more from a
+        // stranger's is not touched.
+        if (
+          !ever(({ busy, top }) => busy || top === 'other') &&
+          !ever(isTaken) &&
+          !isBack(history, call) &&
+          !this.#isUntold(history, call)
+        )
+          lie('nobody held it');
         break;
       case 'hung':
         if (!ever((moment) => moment.server === 'never-read' || moment.server === 'never-answered'))
@@ -116,6 +145,11 @@ export class ReplyJudge {
         if (this.#certainlyLiveAtStart(call)) lie('the attachment was there');
         break;
     }
+  }
+
+  /** A bind whose directory is not the one that the volume names, and of which no note is left. */
+  #isUntold(history: History, { beganStep }: Call): boolean {
+    return history.ever(beganStep, ({ top }) => top === 'former') && this.#doubtful(history, beganStep);
   }
 
   #checkUser(call: Call, consumer: string, lie: (why: string) => void): void {
@@ -150,9 +184,20 @@ export class ReplyJudge {
   }
 }
 
+/** A stranger has brought an earlier mount back after the leaf was free. */
+function isBack(history: History, { beganStep }: Call): boolean {
+  const moments = history.since(beganStep);
+  const freed = moments.findIndex(({ mounted }) => !mounted);
+  return freed !== -1 && moments.slice(freed).some(({ mounted, by }) => mounted && by === 'stranger');
+}
+
 /** The right volume, mounted by a stranger a moment ago: not hardened yet. */
 export function isTaken(moment: Moment): boolean {
   return moment.by === 'stranger' && moment.top === 'right' && !moment.hardened;
+}
+
+function usersOf(history: History): string {
+  return history.users.flatMap(({ references }) => [...references].map(({ by }) => by)).join(', ');
 }
 
 function permits(moment: Moment, { verdict }: ValidateReply): boolean {
@@ -162,9 +207,9 @@ function permits(moment: Moment, { verdict }: ValidateReply): boolean {
     case 'absent':
       return moment.top === 'nothing' && !moment.blocked;
     case 'foreign':
-      return moment.top === 'other' || moment.blocked;
+      return moment.top === 'other' || moment.top === 'former' || moment.blocked;
     case 'stale':
-      return moment.top === 'right' && ['dead', 'stale', 'failing'].includes(moment.server);
+      return moment.top === 'former' || (moment.top === 'right' && isFailing(moment));
     case 'hung':
       return moment.server === 'never-read' || moment.server === 'never-answered';
     case 'denied':
@@ -174,11 +219,16 @@ function permits(moment: Moment, { verdict }: ValidateReply): boolean {
   }
 }
 
+function isFailing({ server }: Moment): boolean {
+  return server === 'dead' || server === 'stale' || server === 'failing';
+}
+
 function name(call: Call): string {
   return `${call.kind} #${call.id} (${keyOf(call.consumer, call.volume, call.disk)})`;
 }
 
 function tell(moment: Moment): string {
   const parts = [moment.top, moment.server, moment.rights, moment.hardened ? 'hardened' : 'not hardened'];
-  return [...parts, ...(moment.busy ? ['busy'] : []), ...(moment.blocked ? ['blocked'] : [])].join(', ');
+  const more = (['busy', 'blocked', 'living', 'existing', 'ending'] as const).filter((each) => moment[each]);
+  return [...parts, ...more].join(', ');
 }

@@ -2,7 +2,7 @@
 // world is healed, must come to rest, and then, when everybody has gone, to nothing.
 
 import type { History } from './history.js';
-import { judgeEmpty, judgeList, judgeMounted, judgeOrphans, judgeQuiet, judgeWatched } from './records.js';
+import { judgeEmpty, judgeFormer, judgeList, judgeMounted, judgeOrphans, judgeQuiet, judgeWatched } from './records.js';
 import type { CallEnd, Key } from './truth.js';
 import { quiet } from './scheduler.js';
 import { World, type Options, type Violation } from './world.js';
@@ -11,6 +11,7 @@ import { World, type Options, type Violation } from './world.js';
 const TROUBLED_MS = 60_000;
 const REST_MS = 180_000;
 const END_MS = 120_000;
+const LAST_LOOK_MS = 15_000;
 /** Events after which something certainly never comes to rest. */
 const MAX_STEPS = 200_000;
 
@@ -79,21 +80,21 @@ class Run {
   }
 
   async run(seed: number): Promise<void> {
-    const { scheduler, processes, clients, adversary, domains, chance, profile, truth } = this.#world;
+    const { scheduler, processes, callers, adversary, domains, chance, profile, truth } = this.#world;
     scheduler.note(`seed ${seed}, profile ${profile.name}`);
     processes.startBroker();
     processes.startAgent();
     await this.#until(chance.int(0, 2000));
-    for (let client = chance.int(2, 3); client > 0; client -= 1) clients.run(chance.int(5, 11), 5000);
+    for (let caller = chance.int(2, 3); caller > 0; caller -= 1) callers.run(chance.int(5, 11), 5000);
     adversary.run();
     domains.run();
     await this.#until(TROUBLED_MS);
     adversary.heal();
     domains.rest();
     await this.#until(scheduler.now + REST_MS / 2);
-    // A helper that was at work when records were lost, and a daemon that there was no time to end, may have mounted for nobody since;
-    // the next start finds what they did.
-    if (truth.recordsLost || processes.logged.has('daemon-left')) processes.crashAgent('to look at the host once more');
+    // A helper that was at work when the ledger was lost, and one that was given up, may have mounted for nobody since; the
+    // next start finds what they did.
+    if (truth.recordsLost || processes.logged.has('helper-left')) processes.crashAgent('to look at the host once more');
     await this.#until(scheduler.now + REST_MS);
     await this.#rest();
     await this.#end();
@@ -109,9 +110,13 @@ class Run {
       fail('I3', 'the agent does not come back');
       return;
     }
-    judgeQuiet(list, truth, host, histories, fail);
+    const isDoubtful: Parameters<typeof judgeQuiet>[4] = (history, since) =>
+      world.isDoubtful(history, since === 'ever' ? 0 : world.scheduler.steps);
+    judgeQuiet(list, truth, host, histories, isDoubtful, fail);
     judgeWatched(list, truth, histories, fail);
     for (const key of truth.keys.filter((each) => truth.certainty(each) === 'live')) {
+      // The directory that its users have was removed, and the URL names another one now.
+      if (histories.some(({ volume, now }) => now.top === 'former' && truth.keysOf(volume).includes(key))) continue;
       const end = await this.#ask(key, 'connect');
       if (end?.how !== 'reply') fail('I2', `${key} cannot be connected again in a healthy world: ${nameOf(end)}`);
     }
@@ -121,7 +126,8 @@ class Run {
 
   /** Everybody goes, and nothing stays. */
   async #end(): Promise<void> {
-    const { truth, host, histories, processes, disk, domains, scheduler, fail } = this.#world;
+    const { truth, host, histories, processes, disk, domains, scheduler, adversary, fail } = this.#world;
+    adversary.end(END_MS / 6);
     for (const key of truth.keys.filter((each) => truth.certainty(each) !== 'ended')) {
       const end = await this.#ask(key, 'disconnect');
       if (end?.how !== 'reply') fail('I5', `${key} cannot be disconnected in a healthy world: ${nameOf(end)}`);
@@ -134,7 +140,6 @@ class Run {
       if (this.violated || agent === null) return;
       const listed = agent.engine.list().mounts.find(({ leaf }) => leaf === history.volume.leaf);
       if (listed === undefined || listed.hold === null) continue;
-      this.#lifted(history);
       await this.#lift(history);
     }
     await this.#until(scheduler.now + END_MS);
@@ -145,6 +150,11 @@ class Run {
         history,
         records.mounts.some(({ volume }) => volume.leaf === history.volume.leaf),
       );
+    // What the broker has noted of strangers' clients, it forgets when it is asked of their leaves the next time.
+    if (host.notes.names.length > 0) {
+      processes.crashAgent('to look at the host once more');
+      await this.#until(scheduler.now + LAST_LOOK_MS);
+    }
     judgeEmpty(records, truth, host, histories, fail);
   }
 
@@ -161,12 +171,6 @@ class Run {
     fail('I3', 'a hold cannot be lifted although nobody uses the mount');
   }
 
-  /** What keeps a mount by the operator's word is not kept any more. */
-  #lifted(history: History): void {
-    const { effects, host } = this.#world;
-    for (const mount of host.kernel.at(history.mountPoint)) effects.kept.delete(mount);
-  }
-
   /** What strangers made, and nobody told Fairlead of, they take away themselves. */
   #strangersGo({ mountPoint }: History, recorded: boolean): void {
     const { host } = this.#world;
@@ -179,14 +183,14 @@ class Run {
 
   /** One request in the healthy world, asked again while it is refused for a while. */
   async #ask(key: Key, kind: 'connect' | 'disconnect'): Promise<CallEnd | null> {
-    const { truth, clients, scheduler } = this.#world;
+    const { truth, callers, scheduler } = this.#world;
     const calls = truth.callsOf(key).filter((call) => call.kind === 'connect');
     const last = calls.findLast((call) => call.end?.how === 'reply') ?? calls.at(-1) ?? truth.callsOf(key).at(-1)!;
     const { volume, disk, consumer, readOnly } = last;
     let end: CallEnd | null = null;
     for (let round = 0; round < 5; round += 1) {
       if (this.violated) return end;
-      end = await this.#drive(clients.ask({ kind, volume, disk, consumer, readOnly, deadlineMs: 60_000 }, 'steadfast'));
+      end = await this.#drive(callers.ask({ kind, volume, disk, consumer, readOnly, deadlineMs: 60_000 }, 'steadfast'));
       if (end?.how === 'reply') return end;
       await this.#until(scheduler.now + 20_000);
     }
@@ -217,7 +221,7 @@ class Run {
   }
 
   #judge(): void {
-    const { processes, truth, disk, domains, fail } = this.#world;
+    const { processes, truth, disk, domains, histories, fail } = this.#world;
     const { agent } = processes;
     if (agent?.ready !== true) return;
     const state = `${agent.name} ${disk.acknowledged} ${truth.version} ${domains.version}`;
@@ -225,6 +229,7 @@ class Run {
     this.#judged = state;
     const list = agent.engine.list();
     judgeList(list, truth, fail);
+    judgeFormer(list, histories, (history) => this.#world.isDoubtful(history, 0), fail);
     judgeOrphans(list, domains, fail);
   }
 

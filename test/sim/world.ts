@@ -4,7 +4,7 @@
 import { parseVolume } from '../../src/backends/registry.js';
 import { BACKEND_NAMES, type Volume } from '../../src/core/volume.js';
 import { Adversary } from './adversary.js';
-import { Clients } from './clients.js';
+import { Callers } from './callers.js';
 import { StateDisk } from './disk.js';
 import { Domains } from './domains.js';
 import { EffectJudge, type Fail } from './effects.js';
@@ -15,6 +15,7 @@ import { Processes, type Makers } from './processes.js';
 import { PROFILES, type Profile } from './profiles.js';
 import { ReplyJudge } from './replies.js';
 import { Scheduler } from './scheduler.js';
+import type { Superblock } from './superblocks.js';
 import { Truth } from './truth.js';
 
 /** Where volumes are mounted in the simulated world. */
@@ -26,8 +27,17 @@ const VOLUMES: readonly Volume[] = [
   'quobyte://reg1:7861,reg2:7861/vol-a',
   'quobyte://reg1/vol-b',
   'quobyte://192.168.1.1/vol-c',
-  `local://${LOCAL_ROOT}/d`,
+  `local://${LOCAL_ROOT}/p/d`,
 ].map((url) => parseVolume(url));
+/** The leaf of the local one. */
+export const LOCAL_LEAF = VOLUMES[3]!.leaf;
+
+/** Share of runs with crowds of leaves in which something lies, and their number. */
+const CROWDED = 0.02;
+const CROWD = 4000;
+
+/** Milliseconds between the last look for those who use a mount and the end of its hold: searches are slow, and disks. */
+const LOOK_TO_LIFT_MS = 12_000;
 
 /** How a run is to be made. */
 export interface Options {
@@ -57,10 +67,12 @@ export class World {
   readonly effects: EffectJudge;
   readonly replies: ReplyJudge;
   readonly processes: Processes;
-  readonly clients: Clients;
+  readonly callers: Callers;
   readonly adversary: Adversary;
   readonly domains: Domains;
   violation: Violation | null = null;
+  /** The last step at which a superblock was there that our mount table does not show. */
+  #hiddenUntil = -1;
 
   constructor(seed: number, options: Options) {
     const chance = chanceOf(seed);
@@ -74,13 +86,20 @@ export class World {
     this.host = host;
     this.disk = disk;
     for (const name of BACKEND_NAMES) host.tree.plant(BASES[name], 0o711);
-    host.tree.plant(`${LOCAL_ROOT}/d`, 0o755);
+    host.tree.plant(`${LOCAL_ROOT}/p/d`, 0o755);
     this.histories = VOLUMES.map(
       (volume) => new History(volume, `${BASES[volume.backend]}/${volume.leaf}`, host.kernel, host.tree, scheduler),
     );
     const byPoint = new Map(this.histories.map((history) => [history.mountPoint, history]));
     const byLeaf = new Map<string, History>(this.histories.map((history) => [history.volume.leaf, history]));
-    host.kernel.changed = (mountPoint, by) => byPoint.get(mountPoint)?.record(by);
+    for (const history of this.histories) history.processes = () => host.services.doings(history.mountPoint);
+    host.kernel.changed = (mountPoint, by) => {
+      byPoint.get(mountPoint)?.record(by);
+      this.#noteDoubts();
+    };
+    host.tree.moved = () => {
+      for (const history of this.histories) if (history.volume.backend === 'local') history.record('stranger');
+    };
     this.effects = new EffectJudge(
       this.truth,
       byPoint,
@@ -89,8 +108,9 @@ export class World {
       this.fail,
       () => scheduler.now,
     );
+    this.effects.isDoubtful = (mountPoint, step) => this.isDoubtful(byPoint.get(mountPoint), step);
     host.kernel.observe = (effect) => this.effects.judge(effect);
-    this.replies = new ReplyJudge(this.truth, byLeaf, this.fail);
+    this.replies = new ReplyJudge(this.truth, byLeaf, (history, step) => this.isDoubtful(history, step), this.fail);
     const disturbed = (): void => {
       this.replies.lastDisturbance = scheduler.now;
     };
@@ -102,9 +122,13 @@ export class World {
       chance: chance.fork(),
       makers: options.makers,
       onOddError: (what) => this.fail('I6', `an unforeseen error: ${what}`),
-      onAgentGone: (life) => this.clients.agentGone(life),
+      onLogged: (event, fields) => {
+        if (event === 'hold-lifted') this.#lifted(byLeaf.get(String(fields['leaf']))!, String(fields['by']));
+      },
+      onHangUp: (by) => this.fail('I5', `${by} ended the connection, for all who wait for an answer`),
+      onAgentGone: (life) => this.callers.agentGone(life),
     });
-    this.clients = new Clients({
+    this.callers = new Callers({
       ...common,
       chance: chance.fork(),
       processes: this.processes,
@@ -113,6 +137,8 @@ export class World {
       volumes: VOLUMES,
       histories: byLeaf,
     });
+    host.services.notesAreWhole = () => host.notes.isWhole;
+    if (chance.once(CROWDED)) for (const base of Object.values(BASES)) host.tree.crowd(base, CROWD);
     const spared = this.histories.slice(0, { calm: VOLUMES.length, volumes: 1 }[this.profile.name] ?? 0);
     for (const { volume } of spared) this.replies.calmLeaves.add(volume.leaf);
     this.adversary = new Adversary({
@@ -131,7 +157,57 @@ export class World {
       histories: this.histories,
       policy,
     });
+    this.effects.isKnowable = this.#isKnowable;
+    this.replies.isKnowable = this.#isKnowable;
     this.effects.mayGo = (mount) => this.domains.mayGo(mount);
+  }
+
+  /** A hold has ended: it must not while somebody is known to use the mount. */
+  #lifted(history: History, by: string): void {
+    const { kernel } = this.host;
+    const mounts = kernel.at(history.mountPoint).filter(({ serves }) => serves === history.volume.export);
+    // What keeps a mount by the operator's word is not kept any more.
+    if (by === 'operator') for (const mount of mounts) this.effects.kept.delete(mount);
+    // Where somebody is attached the mount stays anyway.
+    if (this.disk.records().attachments.some(({ leaf }) => leaf === history.volume.leaf)) return;
+    for (const { holder, of, began } of kernel.users.uses) {
+      if (holder !== null && mounts.includes(of) && began < this.scheduler.now - LOOK_TO_LIFT_MS)
+        this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which ${holder.command} uses`);
+    }
+    const shownSince = this.domains.shownSince(history.volume.leaf);
+    if (by === 'operator' && shownSince < this.scheduler.now - LOOK_TO_LIFT_MS)
+      this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which a domain uses`);
+  }
+
+  /**
+   * Without the kernel's record, or once a note is lost, nobody can tell that a client is still there which is in no unit
+   * of ours, or in one that is not seen.
+   */
+  readonly #isKnowable = ({ maker }: Superblock): boolean => {
+    const { kernel, notes, services } = this.host;
+    if (kernel.superblocks.isReadable && notes.isWhole) return true;
+    return maker === 'fairlead' && services.way !== 'group';
+  };
+
+  /**
+   * Whether Fairlead may have been unable to tell, at some moment since that step, that a superblock of the leaf is gone:
+   * without the record or its notes, from a record that another life of the broker has read, beside one that is hidden, or another one at the leaf.
+   */
+  isDoubtful(history: History | undefined, step: number): boolean {
+    const { kernel, notes } = this.host;
+    if (!kernel.superblocks.isReadable || !notes.isWhole || this.#hiddenUntil >= step) return true;
+    if (history === undefined) return false;
+    return history.strangeUntil >= step || (this.processes.brokerStarts > 1 && history.reusedUntil >= step);
+  }
+
+  /** A superblock that our mount table does not show may be that of any client of which nothing was seen yet. */
+  #noteDoubts(): void {
+    const { superblocks, mounts } = this.host.kernel;
+    const shown = new Set(mounts.map(({ superblock }) => superblock));
+    const isHidden = [...superblocks.all].some((one) => one.kind === 'fuse' && !shown.has(one));
+    if (isHidden) this.#hiddenUntil = Infinity;
+    else if (this.#hiddenUntil === Infinity) this.#hiddenUntil = this.scheduler.steps;
+    for (const history of this.histories) history.noteDoubts(superblocks.all, this.scheduler.steps);
   }
 
   /** Writes down the first invariant that breaks; everything after it is aftermath. */

@@ -5,6 +5,8 @@
 import type { BackendSettings } from '../../backends/backend.js';
 import type { Finding } from '../../core/broker-api.js';
 import { FairleadError } from '../../core/errors.js';
+import { MAX_FINDINGS_OF_A_KIND } from '../../core/limits.js';
+import type { LeafState } from '../../core/observation.js';
 import { BACKEND_NAMES, isLeaf } from '../../core/volume.js';
 import type { Context } from '../context.js';
 import { LATE, within } from '../../core/deadline.js';
@@ -13,6 +15,9 @@ import type { Handler } from './handler.js';
 
 /** Search permission for everybody (inode(7)). */
 const SEARCHABLE_BY_ALL = 0o001;
+
+/** States of a leaf in which nothing can be mounted upon it. */
+const OCCUPIED: ReadonlySet<LeafState> = new Set<LeafState>(['occupied', 'link', 'not-a-directory']);
 
 /** See the file's head. */
 export const examine: Handler<'examine'> = async ({ context, deadline }) => {
@@ -65,17 +70,25 @@ function examineBase(context: Context, name: string, settings: BackendSettings):
 function examineStrangers(context: Context, { mountBase }: BackendSettings): readonly Finding[] {
   const { table, directories } = context.machine;
   const findings: Finding[] = [];
-  for (const { mountPoint } of table.below(mountBase)) {
-    if (isLeaf(mountPoint.slice(mountBase.length + 1))) continue;
-    const message = `Something is mounted below ${mountBase} that is not at a leaf. It is not touched.`;
+  const strange = table.below(mountBase).filter(({ mountPoint }) => !isLeaf(mountPoint.slice(mountBase.length + 1)));
+  if (strange.length > 0) {
+    const subject = strange.length === 1 ? 'Something is' : `${strange.length} things are`;
+    const message = `${subject} mounted below ${mountBase} that ${strange.length === 1 ? 'is' : 'are'} not at a leaf. Nothing of that is touched.`;
     findings.push(warning('foreign mount', message, 'Unmount it if nobody needs it: findmnt -R shows where it is.'));
   }
   if (directories.chain(mountBase).at(-1)?.kind !== 'directory') return findings;
-  for (const name of directories.list(mountBase).filter(isLeaf)) {
-    const state = directories.leafState(mountBase, name);
-    if (state === 'absent' || state === 'empty' || state === 'mounted') continue;
+  const occupied = directories
+    .list(mountBase)
+    .filter(isLeaf)
+    .filter((name) => OCCUPIED.has(directories.leafState(mountBase, name)));
+  for (const name of occupied.slice(0, MAX_FINDINGS_OF_A_KIND)) {
     const message = `Something lies at ${mountBase}/${name}, so its volume cannot be mounted.`;
     findings.push(warning('occupied leaf', message, `Look at ${mountBase}/${name} and move it away.`));
+  }
+  const more = occupied.length - MAX_FINDINGS_OF_A_KIND;
+  if (more > 0) {
+    const message = `Something lies at ${more} more leaves below ${mountBase}, so their volumes cannot be mounted.`;
+    findings.push(warning('occupied leaf', message, `Move away what is shown above, and run fairlead doctor again.`));
   }
   return findings;
 }

@@ -35,6 +35,7 @@ export const inventory: Handler<'inventory'> = async ({ context, deadline, emit 
   // The roots of binds are names, which change without a word.
   context.machine.table.forget();
   for (const backend of BACKEND_NAMES) {
+    if (leaves === 'all') forgetUnbound(context, context.settings.backends[backend].mountBase);
     const items: InventoryItem[] = [];
     const wanted = leaves === 'all' ? leavesOf(context, backend) : leavesIn(leaves, backend);
     for (const leaf of wanted) {
@@ -45,6 +46,15 @@ export const inventory: Handler<'inventory'> = async ({ context, deadline, emit 
   }
   return { bootId: context.machine.bootId };
 };
+
+/** Where there is no directory to bind to, nothing of ours is bound any more. */
+function forgetUnbound({ machine, bound }: Context, base: string): void {
+  if (machine.directories.chain(base).at(-1)?.kind !== 'directory') return;
+  for (const leaf of bound.leaves(base)) {
+    const state = machine.directories.leafState(base, leaf);
+    if (state !== 'empty' && state !== 'mounted') bound.drop({ base, volume: { leaf } });
+  }
+}
 
 function leavesIn(names: readonly LeafName[], backend: BackendName): readonly Leaf[] {
   return names.filter((name) => name.backend === backend).map(({ leaf }) => leaf);

@@ -9,7 +9,7 @@ import { inDoubt, requireInPlace, requireRecognised } from '../policy.js';
 import { look } from '../sight.js';
 import type { Handler } from './handler.js';
 
-/** Kind and size of the file `name` directly in the volume. */
+/** What lies under a name directly in the volume. */
 export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);
   place.authorise();
@@ -22,7 +22,7 @@ export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
   if (answer === LATE) throw failure(place, 'deadline-exceeded', 'The disk was not looked at in time. Try again.');
   switch (answer.end) {
     case 'answered':
-      return { state: answer.state, size: answer.size };
+      return { state: answer.state };
     case 'failed':
       throw failure(
         place,

@@ -86,7 +86,12 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
   if (ended === LATE) {
     return unknown(place, 'stuck', 'The mount helper was not ended in time and may still act. It is worked off.');
   }
-  if (ended.end === 'not-started') return notStarted(place, ended);
+  if (ended.end === 'not-started') {
+    clients.drop(place, id);
+    // Something is in the unit of which nothing was known.
+    if (ended.why === 'name-in-use') clients.find(place, { generation });
+    return notStarted(place, ended);
+  }
   const seen = await firstSight(attempt, ended, begun + place.settings.mountTimeoutMs - machine.clock.now());
   if (seen.top?.recognised === true && (succeeded(ended) || !(await isDead(attempt, seen.top)))) {
     return mounted(attempt, seen.top, id);

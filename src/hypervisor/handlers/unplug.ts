@@ -3,19 +3,25 @@
 
 import { until } from '../../core/deadline.js';
 import type { Domain, DomainDisk, DomainName, DomainUuid } from '../../core/domains.js';
-import { FairleadError } from '../../core/errors.js';
+import { type ErrorCode, FairleadError } from '../../core/errors.js';
 import { DOMAIN_LOOK_MS, RELEASE_POLL_FIRST_MS, RELEASE_POLL_LAST_MS } from '../../core/limits.js';
 import { detachXml } from '../detach-xml.js';
 import { type DiskPlace, placeOf } from '../place.js';
 import { alone, type Call, type Handler } from './handler.js';
+
+/** Errors after which libvirt may still be at work on what it was asked before. */
+const NO_TURN: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['busy', 'deadline-exceeded', 'unavailable', 'stuck']);
 
 /** See the file's head. */
 export const unplug: Handler<'unplug'> = async (call, request) => {
   // Not authorised: what was allowed once must stay possible to take away.
   const place = placeOf(call.context, request);
   return await alone(call, request.domain, async () => {
-    const before = await look(call, request.domain);
-    const ours = disksOf(before, place);
+    let ours = disksOf(await look(call, request.domain), place);
+    if (ours.length === 0) {
+      await awaitActs(call, request.domain, place);
+      ours = disksOf(await look(call, request.domain), place);
+    }
     if (ours.length === 0) return { changed: false };
     // The running one first: while the guest keeps the disk, its next start has it too.
     for (const disk of ours.filter((one) => one.live)) await takeFromGuest(call, request.domain, place, disk);
@@ -26,6 +32,19 @@ export const unplug: Handler<'unplug'> = async (call, request) => {
     return { changed: true };
   });
 };
+
+/**
+ * Waits until libvirt is done with what it was asked to do with the domain: a plug whose asker has died may still be under way, and a
+ * domain's description does not wait for it. A question about a disk does: libvirt answers it in its turn, be it that there is
+ * no such disk. Throws where that turn did not come.
+ */
+async function awaitActs({ context, deadline }: Call, domain: DomainUuid, { path }: DiskPlace): Promise<void> {
+  try {
+    await context.libvirt.blockInfo(domain, path, Math.max(1, deadline.before(DOMAIN_LOOK_MS)));
+  } catch (error) {
+    if (!(error instanceof FairleadError) || NO_TURN.has(error.code)) throw error;
+  }
+}
 
 function look({ context, deadline }: Call, domain: DomainUuid): Promise<Domain> {
   return context.libvirt.domain(domain as string as DomainName, Math.max(1, deadline.remaining));

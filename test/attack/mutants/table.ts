@@ -404,7 +404,7 @@ const ENDINGS: readonly Mutant[] = [
     claims: ['000-4', '000-6', '002-19', '003-11'],
     file: 'src/broker/steps/mount-by-helper.ts',
     project: 'fast',
-    from: '  if (succeeded(ended) && seen.top?.recognised === true) {',
+    from: '  if (seen.top?.recognised === true && (succeeded(ended) || !(await isDead(attempt, seen.top)))) {',
     to: "  if (ended.end === 'exited' && [0, 4].includes(ended.status)) {",
     caughtBy: [
       ...by(

@@ -6,10 +6,10 @@ import { parseConsumer } from '../../../src/core/names.js';
 import type { ConnectReply, DisconnectReply, ListReply } from '../../../src/core/requests.js';
 import { EffectJudge } from '../effects.js';
 import { History } from '../history.js';
-import { newServer, type Mount } from '../kernel.js';
+import type { Mount } from '../kernel.js';
 import { Host } from '../machine.js';
 import { chanceOf } from '../prng.js';
-import { judgeOrphans } from '../records.js';
+import { judgeFormer, judgeOrphans } from '../records.js';
 import { ReplyJudge } from '../replies.js';
 import { Scheduler } from '../scheduler.js';
 import { keyOf, Truth, type Call, type CallEnd } from '../truth.js';
@@ -26,6 +26,8 @@ let broken: string[];
 let effects: EffectJudge;
 let replies: ReplyJudge;
 let nextCall: number;
+let history: History;
+let doubtful: boolean;
 
 beforeEach(() => {
   scheduler = new Scheduler(chanceOf(1), 'hash-only');
@@ -34,17 +36,19 @@ beforeEach(() => {
   truth = new Truth();
   broken = [];
   nextCall = 1;
-  const history = new History(volume, POINT, host.kernel, host.tree, scheduler);
+  history = new History(volume, POINT, host.kernel, host.tree, scheduler);
   const fail = (invariant: string): number => broken.push(invariant);
   effects = new EffectJudge(truth, new Map([[POINT, history]]), host.kernel, [BASE], fail, () => scheduler.now);
-  replies = new ReplyJudge(truth, new Map([[volume.leaf, history]]), fail);
+  doubtful = false;
+  replies = new ReplyJudge(truth, new Map([[volume.leaf, history]]), () => doubtful, fail);
+  effects.isDoubtful = () => doubtful;
   host.kernel.observe = (effect) => effects.judge(effect);
   host.kernel.changed = (_, by) => history.record(by);
 });
 
 function mount(maker: 'fairlead' | 'stranger' = 'fairlead', serves: string | null = volume.export, at = POINT): Mount {
-  const where = { root: '/', mountPoint: at, fsType: 'fuse.quobyte', source: 'quobyte@r/v' };
-  const made = host.kernel.mount({ ...where, server: newServer(), serves, maker });
+  const what = { mountPoint: at, fsType: 'fuse.quobyte', source: 'quobyte@r/v', from: 'fuse', serves, maker } as const;
+  const made = host.kernel.mount(what);
   if (maker === 'fairlead') host.kernel.harden(made, ['nosuid', 'nodev', 'noexec', 'nosymfollow']);
   return made;
 }
@@ -76,7 +80,11 @@ function end(call: Call, how: CallEnd): void {
 }
 
 const connected: CallEnd = { how: 'reply', reply: { attachment: 'a', verdict: 'healthy' } as ConnectReply };
-const told = (outcome: DisconnectReply['outcome'], mounted: boolean, usedBy: string[] = []): CallEnd => ({
+const told = (
+  outcome: DisconnectReply['outcome'],
+  mounted: boolean,
+  usedBy: string[] = [],
+): { readonly how: 'reply'; readonly reply: DisconnectReply } => ({
   how: 'reply',
   reply: { outcome, mounted, ending: false, leaf: volume.leaf, usedBy, holders: [] },
 });
@@ -128,7 +136,7 @@ describe('I1', () => {
     (state) => {
       const made = mount();
       end(ask('connect'), connected);
-      host.kernel.setServer(made, state, 'stranger');
+      host.kernel.setServer(made.superblock, state, 'stranger');
       host.kernel.unmount(POINT, 'plain', 'fairlead');
       expect(broken).toEqual(['I1']);
     },
@@ -137,7 +145,7 @@ describe('I1', () => {
   it('holds when the used mount is dead, and when the stranger unmounts it', () => {
     const made = mount();
     end(ask('connect'), connected);
-    host.kernel.setServer(made, 'dead', 'stranger');
+    host.kernel.setServer(made.superblock, 'dead', 'stranger');
     host.kernel.unmount(POINT, 'detach', 'fairlead');
     mount();
     host.kernel.unmount(POINT, 'plain', 'stranger');
@@ -185,8 +193,59 @@ describe('I1', () => {
     expect(broken).toEqual(['I1']);
     const made = mount();
     end(ask('connect'), connected);
-    host.kernel.setServer(made, 'dead', 'fairlead');
+    host.kernel.setServer(made.superblock, 'dead', 'fairlead');
     expect(broken).toEqual(['I1', 'I1']);
+  });
+});
+
+describe('I1 of clients', () => {
+  const kill = (superblock: Mount['superblock'] | null, writesBack: boolean): void => {
+    effects.judge({ kind: 'kill', superblock, writesBack, mountPoint: POINT, by: 'fairlead' });
+  };
+
+  it('breaks when one is ended while its superblock is there, whoever uses it and wherever', () => {
+    const made = mount();
+    host.kernel.users.open(made, null);
+    host.kernel.unmount(POINT, 'detach', 'stranger');
+    scheduler.now += 1000;
+    kill(made.superblock, false);
+    expect(broken).toEqual(['I1']);
+  });
+
+  it('breaks when one is ended while it writes back', () => {
+    const { superblock } = mount();
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    kill(superblock, true);
+    expect(broken).toEqual(['I1']);
+  });
+
+  it('holds when nothing was mounted, when it is dead or gone, and for what was mounted this moment', () => {
+    kill(null, false);
+    kill(mount().superblock, false);
+    const dead = mount('stranger');
+    host.kernel.setServer(dead.superblock, 'dead', 'stranger');
+    scheduler.now += 1000;
+    kill(dead.superblock, false);
+    const gone = mount('stranger');
+    host.kernel.vanish(gone);
+    kill(gone.superblock, false);
+    expect(broken).toEqual([]);
+  });
+});
+
+describe('I1 of leaf directories', () => {
+  it('breaks when one is removed on which another namespace has a copy', () => {
+    host.tree.plant(POINT, 0o700);
+    const made = mount();
+    const copy = host.kernel.users.copy(made, host.tree.nodes.get(POINT)!, null);
+    host.kernel.users.copy(made, null, null);
+    host.kernel.unmount(POINT, 'plain', 'stranger');
+    scheduler.now += 1000;
+    const { directories } = host.machine({ name: 'broker', alive: true });
+    expect(directories.removeLeaf(BASE, volume.leaf)).toBe('removed');
+    expect(broken).toEqual(['I1']);
+    expect(host.kernel.users.copies.has(copy)).toBe(false);
+    expect(made.superblock.isGone).toBe(false);
   });
 });
 
@@ -196,7 +255,7 @@ describe('I4', () => {
     mount('fairlead', 'r/other');
     end(ask('connect'), connected);
     const made = mount();
-    host.kernel.setServer(made, 'dead', 'stranger');
+    host.kernel.setServer(made.superblock, 'dead', 'stranger');
     scheduler.steps += 1;
     end(ask('connect'), connected);
     expect(broken).toEqual(['I4', 'I4', 'I4']);
@@ -205,7 +264,7 @@ describe('I4', () => {
   it('holds when a stranger struck after the proof', () => {
     const call = ask('connect');
     const made = mount();
-    host.kernel.setServer(made, 'dead', 'stranger');
+    host.kernel.setServer(made.superblock, 'dead', 'stranger');
     end(call, connected);
     expect(broken).toEqual([]);
   });
@@ -254,10 +313,64 @@ describe('I6', () => {
   it('holds for what was true once between question and answer', () => {
     const made = mount();
     const call = ask('disconnect');
-    const holder = host.kernel.occupy(made, { pid: 1, command: 'qemu', by: 'descriptor' });
-    host.kernel.leave(holder);
+    const use = host.kernel.users.open(made, { pid: 1, command: 'qemu', by: 'descriptor' });
+    host.kernel.users.close(use);
     end(call, told('busy', true));
     expect(broken).toEqual([]);
+  });
+});
+
+describe('I6 of what is released', () => {
+  it.each([
+    ['released', 'open', ['I6']],
+    ['releasing', 'open', []],
+    ['released', 'closed', []],
+    ['releasing', 'closed', ['I6']],
+    ['released', 'dead', []],
+  ] as const)('%s while a file of the detached mount is %s', (outcome, state, breaks) => {
+    const made = mount();
+    const use = host.kernel.users.open(made, null);
+    host.kernel.unmount(POINT, 'detach', 'stranger');
+    if (state === 'closed') host.kernel.users.close(use);
+    if (state === 'dead') host.kernel.setServer(made.superblock, 'dead', 'stranger');
+    scheduler.steps += 1;
+    end(ask('disconnect'), told(outcome, false));
+    expect(broken).toEqual(breaks);
+  });
+
+  it('holds for releasing where nobody could tell that nobody uses it', () => {
+    doubtful = true;
+    end(ask('disconnect'), told('releasing', false));
+    expect(broken).toEqual([]);
+  });
+
+  it('breaks when an end is spoken of and no process is ending', () => {
+    const call: CallEnd = { how: 'reply', reply: { ...told('released', false).reply, ending: true } };
+    end(ask('disconnect'), call);
+    expect(broken).toEqual(['I6']);
+    history.processes = () => ({ serve: false, end: true });
+    history.record('stranger');
+    end(ask('disconnect'), call);
+    expect(broken).toEqual(['I6']);
+  });
+
+  it.each([
+    ['releasing', true, []],
+    ['releasing', false, ['I6']],
+    ['ending', true, ['I6']],
+  ] as const)('%s in a list while a superblock is there: %s', (state, isThere, breaks) => {
+    if (isThere) {
+      host.kernel.users.open(mount(), null);
+      host.kernel.unmount(POINT, 'detach', 'stranger');
+    }
+    const list = { mounts: [{ leaf: volume.leaf, former: [{ state }] }] } as unknown as ListReply;
+    judgeFormer(
+      list,
+      [history],
+      () => doubtful,
+      (invariant) => broken.push(invariant),
+    );
+    expect(broken).toEqual(breaks);
   });
 });
 
@@ -272,7 +385,7 @@ describe('I7', () => {
     const foreign = mount('stranger', null);
     scheduler.now += 1000;
     effects.judge({ kind: 'harden', mount: foreign, by: 'fairlead' });
-    effects.judge({ kind: 'start-helper', mountPoint: POINT, unit: 'u', by: 'fairlead' });
+    effects.judge({ kind: 'start-helper', mountPoint: POINT, by: 'fairlead' });
     host.kernel.unmount(POINT, 'plain', 'fairlead');
     expect(broken).toEqual(['I7', 'I7', 'I7']);
   });
@@ -282,6 +395,16 @@ describe('I8', () => {
   it('breaks when a volume is mounted over itself', () => {
     mount();
     mount();
+    expect(broken).toEqual(['I8']);
+  });
+
+  it('holds when a helper mounts that was given up, since nobody could tell what it serves', () => {
+    mount();
+    const madeBy = { step: 0, at: 0, isGivenUp: true, isOrphan: false };
+    effects.judge({ kind: 'mount', mountPoint: POINT, madeBy, by: 'fairlead' });
+    expect(broken).toEqual(['I8']);
+    doubtful = true;
+    effects.judge({ kind: 'mount', mountPoint: POINT, madeBy, by: 'fairlead' });
     expect(broken).toEqual(['I8']);
   });
 });

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest';
 import type { ProbeAnswer, ProbeJob } from '../../../src/sys/ports.js';
-import { newServer, type Mount } from '../kernel.js';
+import type { Mount } from '../kernel.js';
 import { Host } from '../machine.js';
 import { chanceOf } from '../prng.js';
 import { Scheduler } from '../scheduler.js';
@@ -29,15 +29,15 @@ function setUp(): {
 }
 
 function mountIt(host: Host, serves: string | null = 'r/v', maker: 'fairlead' | 'stranger' = 'fairlead'): Mount {
-  return host.kernel.mount({
-    root: '/',
+  const what = {
     mountPoint: POINT,
     fsType: 'fuse.quobyte',
     source: 'quobyte@r/v',
-    server: newServer(),
+    from: 'fuse',
     serves,
     maker,
-  });
+  } as const;
+  return host.kernel.mount(what);
 }
 
 describe('mount table', () => {
@@ -55,18 +55,82 @@ describe('mount table', () => {
     expect(host.kernel.unmount(POINT, 'plain', 'fairlead')).toBe('EINVAL');
   });
 
-  it('says busy while somebody holds a mount, except from another namespace; a lazy detach hides it', () => {
+  it('says busy while somebody has a mount open, except by a copy; a lazy detach hides it', () => {
     const { host } = setUp();
     const mount = mountIt(host);
-    const copy = host.kernel.occupy(mount, { pid: 1, command: 'sh', by: 'namespace' });
-    const holder = host.kernel.occupy(mount, { pid: 2, command: 'qemu', by: 'descriptor' });
+    const copy = host.kernel.users.copy(mount, null, { pid: 1, command: 'sh', by: 'namespace' });
+    expect(host.kernel.unmount(POINT, 'plain', 'fairlead')).toBeNull();
+    const again = mountIt(host);
+    const use = host.kernel.users.open(again, null);
     expect(host.kernel.unmount(POINT, 'plain', 'fairlead')).toBe('EBUSY');
     expect(host.kernel.unmount(POINT, 'detach', 'fairlead')).toBeNull();
     expect(host.kernel.at(POINT)).toEqual([]);
-    expect(host.kernel.detached).toEqual([mount]);
-    host.kernel.leave(copy);
-    host.kernel.leave(holder);
-    expect(host.kernel.detached).toEqual([]);
+    expect([...host.kernel.superblocks.all]).toEqual([mount.superblock, again.superblock]);
+    host.kernel.users.dropCopy(copy);
+    host.kernel.users.close(use);
+    expect(host.kernel.superblocks.all.size).toBe(0);
+  });
+
+  it('shows a moved mount where it is now, and a bind copy beside it', () => {
+    const { host, life } = setUp();
+    const mount = mountIt(host);
+    const { superblock, fsType, source, serves } = mount;
+    const copy = host.kernel.mount({
+      mountPoint: '/copy',
+      fsType,
+      source,
+      serves,
+      maker: 'stranger',
+      from: superblock,
+    });
+    host.kernel.move(mount, '/moved');
+    const { table } = host.machine(life);
+    expect(table.at(POINT)).toEqual([]);
+    expect(table.below('/').map(({ mountPoint, dev }) => [mountPoint, dev])).toEqual([
+      ['/copy', superblock.dev],
+      ['/moved', superblock.dev],
+    ]);
+    host.kernel.vanish(mount);
+    expect(superblock.isGone).toBe(false);
+    host.kernel.vanish(copy);
+    expect(superblock.isGone).toBe(true);
+  });
+
+  it('tells the parent of each mount of a stack', () => {
+    const { host, life } = setUp();
+    const first = mountIt(host);
+    mountIt(host);
+    expect(
+      host
+        .machine(life)
+        .table.at(POINT)
+        .map(({ parentId }) => parentId),
+    ).toEqual([1, first.id]);
+  });
+
+  it('is read again only after a change of the table: a rename of what was bound is none', () => {
+    const { host, life } = setUp();
+    host.tree.plant('/pool/d', 0o755);
+    const directory = host.tree.nodes.get('/pool/d')!;
+    const what = {
+      mountPoint: POINT,
+      fsType: 'ext4',
+      source: '/dev/sda1',
+      serves: '/pool/d',
+      maker: 'fairlead',
+    } as const;
+    host.kernel.mount({ ...what, from: host.kernel.superblocks.host, directory });
+    const { table } = host.machine(life);
+    const rootOf = (): string | undefined => table.at(POINT)[0]?.root;
+    expect(rootOf()).toBe('/pool/d');
+    host.tree.rename('/pool', '/pool.old');
+    expect(rootOf()).toBe('/pool/d');
+    expect(host.machine(life).table.at(POINT)[0]?.root).toBe('/pool.old/d');
+    mountIt(host);
+    expect(rootOf()).toBe('/pool.old/d');
+    host.tree.removeAll('/pool.old/d');
+    mountIt(host);
+    expect(rootOf()).toBe('/pool.old/d//deleted');
   });
 
   it('tells of each effect before it happens', () => {
@@ -119,12 +183,12 @@ describe('probe children', () => {
     prober.post(probe);
     await run(20);
     expect(prober.answers).toMatchObject([{ facts: { statfs: { end: 'answered' }, root: { size: 0 } } }]);
-    host.kernel.setServer(mount, 'never-read', 'stranger');
+    host.kernel.setServer(mount.superblock, 'never-read', 'stranger');
     prober.post(probe);
     await run(60_000);
     expect(prober.answers).toHaveLength(1);
     expect(host.kernel.unmount(POINT, 'plain', 'fairlead')).toBe('EBUSY');
-    host.kernel.setServer(mount, 'dead', 'stranger');
+    host.kernel.setServer(mount.superblock, 'dead', 'stranger');
     await run(20);
     expect(prober.answers[1]).toMatchObject({ facts: { statfs: { end: 'failed', errno: 'ENOTCONN' } } });
     expect(host.kernel.unmount(POINT, 'plain', 'fairlead')).toBeNull();
@@ -133,21 +197,21 @@ describe('probe children', () => {
   it('leave a stuck thread behind when killed inside a request that was read, and none when it was not', async () => {
     const { host, life, run } = setUp();
     const mount = mountIt(host);
-    host.kernel.setServer(mount, 'never-read', 'stranger');
+    host.kernel.setServer(mount.superblock, 'never-read', 'stranger');
     const first = child(host, life);
     first.post(probe);
     await run(20);
     first.kill();
-    expect([host.probes.stuck, mount.inside]).toEqual([0, 0]);
-    host.kernel.setServer(mount, 'never-answered', 'stranger');
+    expect([host.probes.stuck, mount.pins]).toEqual([0, 0]);
+    host.kernel.setServer(mount.superblock, 'never-answered', 'stranger');
     const second = child(host, life);
     second.post(probe);
     await run(20);
     second.kill();
-    expect([host.probes.stuck, mount.inside]).toEqual([1, 1]);
-    host.kernel.setServer(mount, 'answering', 'stranger');
+    expect([host.probes.stuck, mount.pins]).toEqual([1, 1]);
+    host.kernel.setServer(mount.superblock, 'answering', 'stranger');
     await run(20);
-    expect([host.probes.stuck, mount.inside]).toEqual([0, 0]);
+    expect([host.probes.stuck, mount.pins]).toEqual([0, 0]);
     expect(second.answers).toEqual([]);
   });
 

@@ -24,7 +24,7 @@ async function started(
   const host = new Host(scheduler, chanceOf(4));
   const life = { name: 'broker', alive: true };
   host.tree.plant(POINT, 0o700);
-  host.services.moodOf = () => mood;
+  host.services.helpers.moodOf = () => mood;
   const units = host.machine(life).units;
   let end: HelperEnd | null = null;
   const spec = {
@@ -69,17 +69,19 @@ describe('helpers', () => {
     expect(host.services.state(UNIT)).toBe(state);
   });
 
-  it('that hangs is killed with its unit when its time is up', async () => {
-    const { host, end } = await started('hangs', 6000);
-    expect(end).toEqual({ end: 'deadline', emptied: true, output: '' });
+  it('that hangs is told to be late when its time is up, and killed with its unit when that is asked for', async () => {
+    const { host, end, kill } = await started('hangs', 6000);
+    expect(end).toEqual({ end: 'late', isKnown: true, output: '' });
+    expect(host.services.units.size).toBe(1);
+    expect(await kill()).toBe('gone');
     expect(host.services.units.size).toBe(0);
   });
 
   it('that cannot be killed keeps its unit until the world is healed', async () => {
     const { host, end, run, kill } = await started('stubborn', 6000);
-    expect(end).toEqual({ end: 'deadline', emptied: false, output: '' });
+    expect(end?.end).toBe('late');
     expect(await kill()).toBe('alive');
-    host.services.heal();
+    host.services.heal(() => false);
     await run(100);
     expect(host.services.units.size).toBe(0);
     expect(await kill()).toBe('gone');
@@ -95,13 +97,48 @@ describe('helpers', () => {
   it('cannot be started under a name in use; its daemon ends when its mount is gone', async () => {
     const { host, run } = await started('prompt', 60);
     let second: HelperEnd | null = null;
-    const units = host.machine({ name: 'broker', alive: true }).units;
+    const { units } = host.machine({ name: 'broker', alive: true });
     void units.start({ unit: UNIT, program: 'm', args: ['r/v', POINT], budgetMs: 1000 }).then((end) => (second = end));
     await run(50);
     expect(second).toMatchObject({ end: 'not-started', why: 'name-in-use' });
     host.kernel.unmount(POINT, 'plain', 'fairlead');
     await run(50);
     expect(host.services.units.size).toBe(0);
+  });
+
+  it('leaves a client that writes back what was written, for as long as that takes, and then ends', async () => {
+    const { host, run } = await started('prompt', 60);
+    host.services.helpers.isSlowToEnd = () => true;
+    const mount = host.kernel.top(POINT)!;
+    mount.superblock.wasUsed = true;
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    expect(mount.superblock.isGone).toBe(true);
+    expect(host.services.doings(POINT)).toEqual({ serve: false, end: true });
+    expect([...host.services.units.get(UNIT)!.processes].map(({ writesBack }) => writesBack)).toEqual([true]);
+    await run(30_000);
+    expect(host.services.units.size).toBe(0);
+  });
+
+  it('leaves a client that serves until the last user has gone, wherever that is', async () => {
+    const { host, run } = await started('crew', 60);
+    const mount = host.kernel.top(POINT)!;
+    const copy = host.kernel.users.copy(mount, null, null);
+    const use = host.kernel.users.openIn(copy);
+    host.kernel.unmount(POINT, 'plain', 'fairlead');
+    host.kernel.users.dropCopy(copy);
+    await run(60_000);
+    expect(host.services.doings(POINT)).toEqual({ serve: true, end: false });
+    host.kernel.users.close(use);
+    await run(10_000);
+    expect(host.services.units.size).toBe(0);
+  });
+
+  it('tells of each kill of a client what it serves', async () => {
+    const { host, kill } = await started('prompt', 60);
+    const seen: unknown[] = [];
+    host.kernel.observe = (effect) => effect.kind === 'kill' && seen.push([effect.superblock?.dev, effect.by]);
+    await kill();
+    expect(seen).toEqual([['0:40', 'fairlead']]);
   });
 
   it('kills the server with the unit: the mount stays, dead', async () => {

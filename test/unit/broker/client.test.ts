@@ -129,21 +129,41 @@ describe('a reading', () => {
 
 describe('a broker that speaks otherwise loses its connection', () => {
   const replies: [string, (id: number) => object][] = [
-    ['a result outside the schema', (id) => ({ id, ok: { end: 'done' } })],
     ['a member too many', (id) => ({ id, ok: { end: 'done', changed: true }, more: 1 })],
     ['a reply to nobody', (id) => ({ id: id + 1000, ok: 1 })],
     ['an unknown code', (id) => ({ id, error: { code: 'oops', message: '', retryable: false } })],
     ['neither result nor error', (id) => ({ id })],
-    ['parts where none belong', (id) => ({ id, part: { items: [] } })],
   ];
-  it.each(replies)('%s', async (name, reply) => {
+  it.each(replies)('%s', async (_, reply) => {
     await withClient(async (script, client) => {
       script.onRequest = ({ id }, end) => {
         end.send(encodeFrame(reply(id)));
-        if (name.startsWith('parts')) end.send(encodeFrame({ id, ok: { end: 'done', changed: true } }));
       };
       expect(await client.step(VOLUME, 'mount', 1000)).toMatchObject({ end: 'unknown' });
       expect(script.ends[0]?.open()).toBe(false);
+    });
+  });
+
+  it.each<[string, (id: number) => object[]]>([
+    ['a result outside the schema', (id) => [{ id, ok: { end: 'done' } }]],
+    [
+      'parts where none belong',
+      (id) => [
+        { id, part: { items: [] } },
+        { id, ok: { end: 'done', changed: true } },
+      ],
+    ],
+  ])('%s is lost, and only for who has asked', async (_, replies) => {
+    await withClient(async (script, client) => {
+      let odd = true;
+      script.onRequest = ({ id }, end) => {
+        const answer = odd ? replies(id) : [{ id, ok: { end: 'done', changed: true } }];
+        for (const one of answer) end.send(encodeFrame(one));
+        odd = false;
+      };
+      expect(await client.step(VOLUME, 'mount', 1000)).toMatchObject({ end: 'unknown' });
+      expect(await client.step(VOLUME, 'mount', 1000)).toMatchObject({ end: 'done' });
+      expect(script.ends[0]?.open()).toBe(true);
     });
   });
 

@@ -3,7 +3,12 @@ import { serve } from '../../../src/broker/dispatch.js';
 import { PROTOCOL_VERSION, REQUESTS } from '../../../src/broker/protocol.js';
 import { VERBS } from '../../../src/broker/verbs.js';
 import { encodeFrame, FrameDecoder } from '../../../src/core/frames.js';
-import { MAX_LINK_REQUESTS, MAX_DEADLINE_MS, MAX_FRAME_BYTES } from '../../../src/core/limits.js';
+import {
+  MAX_DEADLINE_MS,
+  MAX_FINDINGS_OF_A_KIND,
+  MAX_FRAME_BYTES,
+  MAX_LINK_REQUESTS,
+} from '../../../src/core/limits.js';
 import { AGENT_UID, bench, type Bench, BASE, entry, LEAF, MOUNTPOINT, URL } from './fake-machine.js';
 import { pipe } from './pipe.js';
 
@@ -238,7 +243,7 @@ describe('volumes are parsed again and placed by the broker alone', () => {
     const peer = await greeted();
     peer.machine.mountsNow = [entry()];
     peer.say({ ...SOUND['observe'], probe: 'read-only', disk: 'one' });
-    expect(await peer.reply(2)).toMatchObject({ ok: { disk: { state: 'regular', size: 4096 } } });
+    expect(await peer.reply(2)).toMatchObject({ ok: { disk: { state: 'regular' } } });
     peer.say({ ...SOUND['observe'], id: 3, volume: 'local:///etc/ssh', probe: 'read-only', disk: 'one' });
     expect(await peer.reply(3)).toMatchObject({ error: { code: 'permission-denied' } });
   });
@@ -270,6 +275,31 @@ describe('replies', () => {
     const parts = peer.replies.flatMap((one) => ('part' in one ? [one['part'] as { items: unknown[] }] : []));
     expect(parts.length).toBeGreaterThan(1);
     expect(parts.reduce((sum, part) => sum + part.items.length, 0)).toBe(total);
+  });
+
+  it('what is found of thousands of occupied leaves is told in a few words', async () => {
+    const peer = await greeted();
+    for (let n = 0; n < 6000; n += 1) {
+      peer.machine.leaves.set(`${BASE}/${n.toString(16).padStart(32, '0')}`, 'occupied');
+    }
+    peer.say({ ...SOUND['examine'], budgetMs: 10_000 });
+    const { ok } = (await peer.reply(2)) as { ok: { subject: string; message: string }[] };
+    const occupied = ok.filter(({ subject }) => subject === 'occupied leaf');
+    expect(occupied).toHaveLength(MAX_FINDINGS_OF_A_KIND + 1);
+    expect(occupied.at(-1)?.message).toContain(`${6000 - MAX_FINDINGS_OF_A_KIND} more`);
+  });
+
+  it('one that is larger than a frame is an error for who has asked, and for nobody else', async () => {
+    const peer = await greeted();
+    peer.machine.directories.leafState = () => 'x'.repeat(MAX_FRAME_BYTES) as 'empty';
+    peer.say(SOUND['observe'] as object);
+    expect(await peer.reply(2)).toMatchObject({ error: { code: 'resource-exhausted' } });
+    expect(peer.open()).toBe(true);
+    // The same of one that comes in parts.
+    peer.machine.leaves.set(`${BASE}/${'0'.repeat(32)}`, 'empty');
+    peer.say({ ...SOUND['inventory'], id: 3 });
+    expect(await peer.reply(3)).toMatchObject({ error: { code: 'resource-exhausted' } });
+    expect(peer.open()).toBe(true);
   });
 
   it('an error that nobody foresaw says nothing of its text', async () => {

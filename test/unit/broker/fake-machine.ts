@@ -263,9 +263,9 @@ export class FakeMachine implements Machine {
   #answered(job: ProbeJob): ProbeAnswer {
     switch (job.kind) {
       case 'probe':
-        return { ...healthy(), disks: job.disks.map(() => ({ state: 'regular', size: 4096 })) };
+        return { ...healthy(), disks: job.disks.map(() => ({ state: 'regular' })) };
       case 'disk':
-        return { kind: 'disk', state: 'regular', size: 4096 };
+        return { kind: 'disk', state: 'regular' };
       case 'identify':
         return identified(this, job);
       case 'bind':

@@ -305,7 +305,7 @@ export class Bench {
         }
       },
       settle: () => asked('settle', 'settle', () => 'settled' as const),
-      disk: (volume) => asked('disk', 'disk', () => ({ state: this.at(volume).disk, size: 0 })),
+      disk: (volume) => asked('disk', 'disk', () => ({ state: this.at(volume).disk })),
       holders: (volume) => asked('holders', 'holders', () => ({ holders: this.at(volume).holders, complete: true })),
       abort: (volume) => asked('abort', 'abort', () => this.#abort(volume)),
       inventory: () => asked('inventory', 'inventory', () => this.#inventory()),
@@ -333,7 +333,7 @@ export class Bench {
       unit: 'idle',
       former: [...(place?.former ?? [])],
       ...(probe !== null && place !== undefined && mounts.at(-1)?.recognised === true
-        ? { judgement: place.judgement, ...(disk === null ? {} : { disk: { state: place.disk, size: 0 } }) }
+        ? { judgement: place.judgement, ...(disk === null ? {} : { disk: { state: place.disk } }) }
         : {}),
     };
   }

@@ -217,6 +217,30 @@ describe('unplug', () => {
     expect(await unplug()).toBe('permission-denied');
   });
 
+  it('takes what an earlier plug, of which nobody heard, gives the domain yet', async () => {
+    peer.libvirt.define(UUID, true);
+    // A description of the domain does not wait for what is under way; a question about one of its disks does.
+    peer.libvirt.before = (call) => {
+      if (call !== 'info') return undefined;
+      peer.libvirt.define(UUID, true, disk(peer.path));
+      throw new FairleadError('invalid-argument', 'There was no such disk.');
+    };
+    expect(await unplug()).toEqual({ changed: true });
+    expect(changes()).toEqual(['detach live']);
+  });
+
+  it.each(['busy', 'deadline-exceeded', 'unavailable'] as const)(
+    'does not say that there is none while that cannot be known (%s)',
+    async (code) => {
+      peer.libvirt.define(UUID, true);
+      peer.libvirt.before = (call) => {
+        if (call === 'info') throw new FairleadError(code, 'An earlier call is not over.');
+        return undefined;
+      };
+      expect(await unplug()).toBe(code);
+    },
+  );
+
   it('does not touch another disk', async () => {
     peer.libvirt.define(UUID, true, disk('/mnt/q/other/disk'), disk(null, { target: 'vdc' }));
     expect(await unplug()).toEqual({ changed: false });

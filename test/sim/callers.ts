@@ -1,4 +1,4 @@
-// The simulated clients: doors with people behind them who connect, disconnect and validate, repeat themselves, give up,
+// The simulated callers: listeners with people behind them who connect, disconnect and validate, repeat themselves, give up,
 // go away, and keep files open. Each request is written down in the truth, with how it ended.
 
 import { FairleadError } from '../../src/core/errors.js';
@@ -7,14 +7,14 @@ import type { RequestContext } from '../../src/core/requests.js';
 import type { Volume } from '../../src/core/volume.js';
 import type { RunningEngine } from '../../src/engine/engine.js';
 import type { History } from './history.js';
-import type { Kernel, Occupant } from './kernel.js';
+import type { Kernel } from './kernel.js';
 import type { Processes } from './processes.js';
 import type { Chance } from './prng.js';
 import type { ReplyJudge } from './replies.js';
 import type { Life, Scheduler } from './scheduler.js';
 import { keyOf, type Call, type CallEnd, type Truth } from './truth.js';
 
-/** What a client asks for. */
+/** What a caller asks for. */
 export type Wish = Pick<Call, 'kind' | 'volume' | 'consumer' | 'disk' | 'readOnly' | 'deadlineMs'>;
 
 const UUID = '0b7d1e4a-6f52-4c3b-9a51-2f1f0c9d8e77';
@@ -25,7 +25,7 @@ const DISKS: readonly (DiskName | null)[] = [null, parseDiskName('disk-1', 'disk
 const DEADLINES = [300, 2000, 10_000, 60_000, 120_000] as const;
 
 /** Sends requests and hears the answers. */
-export class Clients {
+export class Callers {
   readonly #scheduler: Scheduler;
   readonly #chance: Chance;
   readonly #processes: Processes;
@@ -58,10 +58,10 @@ export class Clients {
     this.#histories = parts.histories;
   }
 
-  /** Lets a client send `count` requests, one after the other with pauses, from now on. */
+  /** Lets a caller send `count` requests, one after the other with pauses, from now on. */
   run(count: number, pauseMs: number): void {
     if (count === 0) return;
-    this.#scheduler.after(null, this.#chance.int(0, pauseMs), 'client: wants something', () => {
+    this.#scheduler.after(null, this.#chance.int(0, pauseMs), 'caller: wants something', () => {
       const wish = this.#wish();
       void this.#insist(wish).then(() => this.run(count - 1, pauseMs));
       if (this.#chance.once(0.12)) void this.ask(wish, 'steadfast');
@@ -73,7 +73,7 @@ export class Clients {
     for (const [, waiting] of [...this.#open]) if (waiting.life === life) waiting.settle({ how: 'lost' });
   }
 
-  /** Sends one request; resolves with how it ended for the client. */
+  /** Sends one request; resolves with how it ended for the caller. */
   ask(wish: Wish, patience: 'steadfast' | 'fickle'): Promise<CallEnd> {
     const call: Call = {
       ...wish,
@@ -87,7 +87,7 @@ export class Clients {
     };
     this.#nextCall += 1;
     this.#truth.add(call);
-    this.#scheduler.note(`client: ${call.kind} #${call.id} ${call.key} within ${call.deadlineMs}`);
+    this.#scheduler.note(`caller: ${call.kind} #${call.id} ${call.key} within ${call.deadlineMs}`);
     return new Promise((resolve) => {
       const settle = (end: CallEnd): void => {
         if (call.end !== null) return;
@@ -97,12 +97,12 @@ export class Clients {
         call.endedStep = this.#scheduler.steps;
         this.#open.delete(call);
         watch.cancel();
-        this.#scheduler.note(`client: #${call.id} ${tell(end)}`);
+        this.#scheduler.note(`caller: #${call.id} ${tell(end)}`);
         this.#judge.judge(call);
-        if (call.kind === 'connect' && end.how === 'reply') this.#maybeOccupy(call);
+        if (call.kind === 'connect' && end.how === 'reply') this.#maybeUse(call);
         resolve(end);
       };
-      const watch = this.#scheduler.after(null, call.deadlineMs + 1001, `client: #${call.id} is overdue`, () =>
+      const watch = this.#scheduler.after(null, call.deadlineMs + 1001, `caller: #${call.id} is overdue`, () =>
         this.#judge.overdue(call),
       );
       const agent = this.#processes.agent;
@@ -113,7 +113,7 @@ export class Clients {
       this.#open.set(call, { life: agent, settle });
       const gone = new AbortController();
       if (patience === 'fickle' && this.#chance.once(0.06)) {
-        this.#scheduler.after(null, this.#chance.int(0, 400), `client: #${call.id} goes away`, () => {
+        this.#scheduler.after(null, this.#chance.int(0, 400), `caller: #${call.id} goes away`, () => {
           if (call.end !== null) return;
           settle({ how: 'lost' });
           if (agent.alive) gone.abort();
@@ -152,7 +152,7 @@ export class Clients {
     for (let round = 0; round < 4; round += 1) {
       const end = await this.ask(wish, 'fickle');
       if (end.how === 'reply' || !this.#chance.once(0.7)) return;
-      await this.#scheduler.later(null, this.#chance.int(10, 3000), 'client: tries again', () => undefined);
+      await this.#scheduler.later(null, this.#chance.int(10, 3000), 'caller: tries again', () => undefined);
     }
   }
 
@@ -179,14 +179,16 @@ export class Clients {
     return this.#truth.callsOf(this.#chance.pick(used)).findLast((call) => call.kind === 'connect');
   }
 
-  /** A process of the consumer opens a file, and closes it some time: mostly before the disconnect, not always. */
-  #maybeOccupy(call: Call): void {
+  /** A process of the consumer writes, or opens a file and closes it some time: mostly before the disconnect, not always. */
+  #maybeUse(call: Call): void {
     const mount = this.#kernel.top(this.#histories.get(call.volume.leaf)!.mountPoint);
-    if (mount?.server?.state !== 'answering' || mount.serves !== call.volume.export || !this.#chance.once(0.3)) return;
-    const occupant: Occupant = this.#kernel.occupy(mount, { pid: this.#nextPid, command: 'qemu', by: 'descriptor' });
+    if (mount?.server?.state !== 'answering' || mount.serves !== call.volume.export) return;
+    mount.superblock.wasUsed ||= this.#chance.once(0.5);
+    if (!this.#chance.once(0.3)) return;
+    const use = this.#kernel.users.open(mount, { pid: this.#nextPid, command: 'qemu', by: 'descriptor' });
     this.#nextPid += 1;
     this.#scheduler.after(null, this.#chance.int(10, 20_000), 'consumer: closes its file', () =>
-      this.#kernel.leave(occupant),
+      this.#kernel.users.close(use),
     );
   }
 }
