@@ -23,13 +23,17 @@ import { createEngine } from './engine/engine.js';
 import type { EngineSettings } from './engine/ports.js';
 import { HypervisorClient } from './hypervisor/client.js';
 import { SOCKET as HYPERVISOR_SOCKET } from './hypervisor/protocol.js';
-import { startLedgerThread } from './ledger/client.js';
+import { startLedgerThread, type LedgerThread, type OpenLedger } from './ledger/client.js';
+import { openReadOnly } from './ledger/read-only.js';
+import { stateDiskFault, whenWritable } from './ledger/state-disk.js';
 import { dialSocket } from './link/socket-transport.js';
 import { processRuns } from './sys/process-runs.js';
 import { readBootId } from './sys/boot-id.js';
 import { systemClock } from './sys/clock.js';
 import { takeLock } from './sys/lock-file.js';
-import { createLog, descriptorSink, type Log } from './sys/log.js';
+import { leave } from './sys/leave.js';
+import { descriptorSink } from './sys/log-sink.js';
+import { createLog, type Log } from './sys/log.js';
 import { configArgument, haltAt, tellSupervisor } from './up/child.js';
 import { dropTo } from './up/drop.js';
 
@@ -41,16 +45,16 @@ const DOOR_GRACE_MS = 5000;
 
 async function main(): Promise<void> {
   process.title = 'fairlead-agent';
-  const config = loadConfig(configArgument(process.argv.slice(2)));
-  const log = createLog('agent', config.logLevel, descriptorSink(2));
-  process.on('uncaughtException', (error) => {
-    end(log, error);
-  });
+  const sink = descriptorSink(2);
+  let log = createLog('agent', 'info', sink);
+  process.on('uncaughtException', (error) => void end(log, error));
   const stop = stopSignal();
   try {
+    const config = loadConfig(configArgument(process.argv.slice(2)));
+    log = createLog('agent', config.logLevel, sink);
     await run(config, log, stop);
   } catch (error) {
-    end(log, error);
+    await end(log, error);
   }
 }
 
@@ -65,17 +69,8 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   dropTo(config.runAs);
   const release = await agentLock(config.runDir, stop);
   const bootId = readBootId();
-  const ledger = await thread.open({
-    directory: config.ledgerDir,
-    version: VERSION,
-    witness: { path: `${config.runDir}/ledger.witness`, bootId },
-    warn: (event, cause) => {
-      log.warn(event, { cause });
-    },
-  });
-  void ledger.ended.then((error) => {
-    if (error !== null) end(log, error);
-  });
+  const ledger = await openLedger(thread, config, bootId, log);
+  void ledger.ended.then((error) => endWithLedger(error, config, log));
   const broker = new BrokerClient({ clock: systemClock, dial: () => dialSocket(`${config.runDir}/${BROKER_SOCKET}`) });
   const engine = createEngine({
     broker,
@@ -101,19 +96,47 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
   if (broker.connected) tellSupervisor({ ready: true });
   await aborted(stop);
   log.info('agent-stopping', {});
-  setTimeout(() => {
-    // What is not over by now stays in the journal; the next start works it off.
-    log.flush();
-    process.exit(0);
-  }, SHUTDOWN_MS).unref();
+  // What is not over by then stays in the journal; the next start works it off.
+  setTimeout(() => void leave(0, log), SHUTDOWN_MS).unref();
   await Promise.all([door.close(DOOR_GRACE_MS), engine.stop()]);
   guests?.door.stop();
   guests?.hypervisor.close();
   broker.close();
   await ledger.close();
   release();
-  log.flush();
-  process.exit(0);
+  await leave(0, log);
+}
+
+/** The ledger; where its disk cannot be written to, a copy of what it says, so that what only reads goes on. */
+async function openLedger(thread: LedgerThread, config: Config, bootId: string, log: Log): Promise<OpenLedger> {
+  const { ledgerDir: directory, runDir } = config;
+  const witness = `${runDir}/ledger.witness`;
+  const fault = await stateDiskFault(directory);
+  if (fault === null) {
+    return thread.open({
+      directory,
+      version: VERSION,
+      witness: { path: witness, bootId },
+      warn: (event, cause) => {
+        log.warn(event, { cause });
+      },
+    });
+  }
+  log.error('state-disk-unwritable', { error: fault });
+  return openReadOnly({ directory, witness, scratch: runDir, fault });
+}
+
+/**
+ * A ledger that has failed is only told by a new start what is on its disk; as long as nothing can be written there, this agent
+ * answers what it knows.
+ */
+async function endWithLedger(error: FairleadError | null, { ledgerDir }: Config, log: Log): Promise<void> {
+  if (error === null) return;
+  if ((await stateDiskFault(ledgerDir)) !== null) {
+    log.error('state-disk-unwritable', { error });
+    await whenWritable(ledgerDir);
+  }
+  await end(log, error);
 }
 
 /** The lock that makes us the agent. An earlier agent that is just ending is waited for. */
@@ -123,9 +146,13 @@ async function agentLock(runDir: string, stop: AbortSignal): Promise<() => void>
     if (lock.taken) return lock.release;
     if (waited >= LOCK_PATIENCE_MS) {
       const who = lock.holder === null ? '' : ` (process ${lock.holder})`;
-      throw new FairleadError('conflict', `Another agent${who} runs with this run_dir. End it first.`, {
-        field: 'run_dir',
-      });
+      throw new FairleadError(
+        'conflict',
+        `Another agent${who} runs with this run_dir, or has been ended and waits for a disk that does not answer. End it first.`,
+        {
+          field: 'run_dir',
+        },
+      );
     }
     await pause(LOCK_PAUSE_MS);
   }
@@ -190,6 +217,7 @@ function stopSignal(): AbortSignal {
     stop.abort();
   };
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, told);
+  process.on('SIGHUP', () => undefined);
   process.on('disconnect', told);
   return stop.signal;
 }
@@ -206,20 +234,11 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 /** The end for a reason: told to the log and to the supervisor, with the exit status of its code. */
-function end(log: Log, error: unknown): never {
+async function end(log: Log, error: unknown): Promise<void> {
   const body = errorBody(error);
   log.error('agent-failed', { error });
-  log.flush();
   tellSupervisor({ failed: body });
-  process.exit(ERROR_CODES[body.code].exit);
+  await leave(ERROR_CODES[body.code].exit, log);
 }
 
-try {
-  await main();
-} catch (error) {
-  // Before there is a log: the configuration itself.
-  const body = errorBody(error);
-  process.stderr.write(`fairlead-agent: ${body.message}\n`);
-  tellSupervisor({ failed: body });
-  process.exitCode = ERROR_CODES[body.code].exit;
-}
+await main();

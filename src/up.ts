@@ -9,40 +9,71 @@ import { errorBody, FairleadError, type ErrorBody } from './core/errors.js';
 import { SHUTDOWN_MS } from './core/limits.js';
 import { systemClock } from './sys/clock.js';
 import { takeLock } from './sys/lock-file.js';
-import { createLog, descriptorSink } from './sys/log.js';
+import { leave } from './sys/leave.js';
+import { descriptorSink, type LogSink } from './sys/log-sink.js';
+import { createLog, type Log } from './sys/log.js';
+import { reapOrphans } from './sys/orphans.js';
+import { foreignHand } from './sys/trust.js';
 import { prepareDirectories } from './up/prepare.js';
 import { supervise, type ChildSpec, type Supervised } from './up/supervise.js';
 
-/** What it is asked, and whom it tells. */
+/** Where dist/src/ is. */
+const HERE = dirname(fileURLToPath(import.meta.url));
+/** The checkout, or wherever bin/, dist/ and node_modules/ are. */
+const HOUSE = dirname(dirname(HERE));
+
+/** What it is asked, and how its answers read. */
 export interface UpCall {
   /** The configuration; null: the default one. */
   readonly config: string | null;
-  /** Once, when the agent answers and has a broker. `text` is for people. */
-  readonly ready: (facts: { readonly text: string; readonly ready: true; readonly socket: string }) => void;
+  /** A line of standard output, once the agent answers and has a broker. `text` is for people. */
+  readonly ready: (facts: { readonly text: string; readonly ready: true; readonly socket: string }) => string;
+  /** Why it could not go on: the lines, the descriptor they belong to, and the exit status. */
+  readonly failed: (error: { readonly body: ErrorBody } | { readonly unforeseen: unknown }) => {
+    readonly to: 1 | 2;
+    readonly text: string;
+    readonly status: number;
+  };
 }
 
 /** Milliseconds for the others to end, after the agent has; together less than the ten seconds that are promised. */
-const LAST_GRACE_MS = 1200;
+const LAST_GRACE_MS = 1000;
 
-/** Runs until SIGTERM or SIGINT; answers null then, and the error if it could not go on. */
-export async function up(call: UpCall): Promise<ErrorBody | null> {
+/**
+ * Runs until SIGTERM or SIGINT, or until it cannot go on, and ends the process. SIGHUP ends nothing: a terminal that is closed
+ * is no wish to end. What cannot be written to standard output or error stops nothing.
+ */
+export async function up(call: UpCall): Promise<never> {
+  const sinks = { 1: descriptorSink(1), 2: descriptorSink(2) } as const;
+  const finish = (status: number): Promise<never> => leave(status, sinks[1], sinks[2]);
+  const fail = (error: unknown): Promise<never> => {
+    const { to, text, status } = call.failed(
+      error instanceof FairleadError ? { body: errorBody(error) } : { unforeseen: error },
+    );
+    sinks[to].write(`${text}\n`);
+    return finish(status);
+  };
+  // Node's own last words would wait for whoever reads them.
+  process.on('uncaughtException', (error) => void fail(error));
   try {
-    await run(call);
-    return null;
+    await run(call, (line) => sinks[1].write(`${line}\n`), sinks[2]);
   } catch (error) {
-    if (!(error instanceof FairleadError)) throw error;
-    return errorBody(error);
+    return fail(error);
   }
+  return finish(0);
 }
 
-async function run({ config: file, ready }: UpCall): Promise<void> {
+async function run({ config: file, ready }: UpCall, say: (line: string) => void, sink: LogSink): Promise<void> {
   if (process.geteuid?.() !== 0) {
     throw new FairleadError(
       'permission-denied',
       'fairlead up mounts filesystems, so it must be started as root: sudo fairlead up.',
     );
   }
+  reapOrphans();
   const config = loadConfig(file);
+  const log = createLog('up', config.logLevel, sink);
+  checkProgram(config, log);
   prepareDirectories(config);
   const lock = takeLock(`${config.runDir}/up.lock`);
   if (!lock.taken) {
@@ -54,15 +85,37 @@ async function run({ config: file, ready }: UpCall): Promise<void> {
     );
   }
   try {
-    await keepAll(config, ready);
+    await keepAll(config, log, (facts) => {
+      say(ready(facts));
+    });
   } finally {
     lock.release();
   }
 }
 
-async function keepAll(config: Config, ready: UpCall['ready']): Promise<void> {
-  const log = createLog('up', config.logLevel, descriptorSink(2));
-  const here = dirname(fileURLToPath(import.meta.url));
+/** What we run as root must be root's; for tests and the demo a word is enough. */
+function checkProgram({ isolated }: Config, log: Log): void {
+  const detail = foreignHand([
+    { path: join(HOUSE, 'bin'), deep: true },
+    { path: join(HOUSE, 'dist'), deep: true },
+    { path: join(HOUSE, 'node_modules'), deep: false },
+  ]);
+  if (detail === null) return;
+  if (isolated) {
+    log.warn('program-not-roots', { detail });
+    return;
+  }
+  throw new FairleadError(
+    'helper-untrusted',
+    `fairlead up runs its own files as root, so nobody else may have a hand in them. ${detail} For the whole checkout: chown -R root: ${HOUSE} && chmod -R go-w ${HOUSE}`,
+  );
+}
+
+async function keepAll(
+  config: Config,
+  log: Log,
+  ready: (facts: Parameters<UpCall['ready']>[0]) => void,
+): Promise<void> {
   const point = process.env['FAIRLEAD_HALT_AT'];
   const common = {
     args: config.file === null ? [] : ['--config', config.file],
@@ -76,10 +129,10 @@ async function keepAll(config: Config, ready: UpCall['ready']): Promise<void> {
       if (ending) return;
       ending = true;
       const started = systemClock.now();
-      await agent?.end(SHUTDOWN_MS);
+      const first = (await agent?.end(SHUTDOWN_MS)) ?? null;
       const graceMs = Math.max(LAST_GRACE_MS, SHUTDOWN_MS - (systemClock.now() - started));
-      await Promise.all(others.map((other) => other.end(graceMs)));
-      log.flush();
+      const left = [first, ...(await Promise.all(others.map((other) => other.end(graceMs))))];
+      for (const pid of left) if (pid !== null) log.error('left-behind', { pid });
       resolve(error);
     };
     const events = (name: ChildSpec['name'], isReady: (pid: number) => void): Parameters<typeof supervise>[1] => ({
@@ -100,10 +153,11 @@ async function keepAll(config: Config, ready: UpCall['ready']): Promise<void> {
       const hint = config.runDir === '/run/fairlead' ? 'fairlead ls' : `fairlead ls --socket ${socket}`;
       ready({ ready: true, socket, text: `Fairlead is ready: ${hint}` });
     };
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => void endAll(null));
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void endAll(null));
+    process.on('SIGHUP', () => undefined);
     const start = (name: ChildSpec['name'], module: string, isReady: (pid: number) => void): Supervised => {
       const giveUp = name === 'hypervisor' ? 'never' : 'when-hopeless';
-      return supervise({ name, module: join(here, module), giveUp, ...common }, events(name, isReady));
+      return supervise({ name, module: join(HERE, module), giveUp, ...common }, events(name, isReady));
     };
     others.push(start('broker', 'broker-main.js', () => undefined));
     agent = start('agent', 'agent.js', agentReady);

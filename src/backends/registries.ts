@@ -22,6 +22,9 @@ type RegistryKey = string;
 /** The key of one `host[:port]`; `invalid-argument` if it is none. Also for `registries` in the configuration. */
 export function parseRegistry(value: unknown, field: string): RegistryKey {
   const text = checkText(value, field, { maxBytes: MAX_REGISTRY_BYTES, blanks: 'refused' });
+  if (/^[^[\]]*:[^[\]]*:/.test(text)) {
+    throw refusal(field, 'must have IPv6 addresses in brackets, for instance [2001:db8::1] or [2001:db8::1]:7861');
+  }
   const match = /^(\[[^[\]]*\]|[^[\]:]*)(?::(.*))?$/.exec(text);
   if (match === null) throw refusal(field, 'must give each registry as host or host:port, an IPv6 address in brackets');
   const host = hostKey((match[1] ?? '').toLowerCase());
@@ -46,9 +49,11 @@ export function parseRegistries(text: string, field: string, separator: RegExp):
 function hostKey(host: string): string | null {
   if (host.startsWith('[')) return ipv6Key(host.slice(1, -1));
   const labels = host.split('.');
+  // A last dot says that the name is complete, so resolvers add no search domain to it: it is another name than without.
+  if (labels.length > 1 && labels.at(-1) === '') labels.pop();
   // A name that ends in digits is read as an address by resolvers, so it must be a proper one.
   if (/^[0-9]+$/.test(labels.at(-1) ?? '')) return ipv4Groups(host) === null ? null : host;
-  return host.length <= MAX_HOST_BYTES && labels.every((label) => LABEL.test(label)) ? host : null;
+  return labels.join('.').length <= MAX_HOST_BYTES && labels.every((label) => LABEL.test(label)) ? host : null;
 }
 
 /** The address as two groups of 16 bits, or null. */

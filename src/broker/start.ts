@@ -9,7 +9,7 @@ import { BROKER_POINTS, type BrokerPoint, type Reach } from '../core/journal.js'
 import { BACKEND_NAMES } from '../core/volume.js';
 import { linuxMachine, type LinuxMachine } from '../sys/linux.js';
 import { takeLock } from '../sys/lock-file.js';
-import { inMountNamespaceOfInit, liesOnSharedMount } from '../sys/namespace.js';
+import { liesOnSharedMount, namespaceFault } from '../sys/namespace.js';
 import { checkProgram } from '../sys/trust.js';
 import { type BrokerLog, createContext } from './context.js';
 import { runDirFault } from '../sys/run-directory.js';
@@ -50,7 +50,7 @@ export async function startBroker(config: Config, { log, haltAt }: BrokerProcess
   }
   const machine = linuxMachine({
     trustedDirs: config.trustedHelperDirs,
-    // Process 1 lives in another mount namespace than we do: what it starts would mount there.
+    // Process 1 lives, or may live, in another mount namespace than we do: what it starts would mount there.
     choice: privateNamespace ? 'session' : config.helperStart === 'scope' ? 'scope' : 'detect',
     notesDir: join(config.runDir, 'broker'),
   });
@@ -90,14 +90,11 @@ async function announceWay({ units }: LinuxMachine, log: BrokerLog): Promise<voi
   }
 }
 
-/** Whether we are in a private mount namespace, which is refused unless it is allowed. */
+/** Whether we are, or may be, in a private mount namespace, which is refused unless it is allowed. */
 function checkNamespace(config: Config): boolean {
-  const inHost = inMountNamespaceOfInit();
-  if (inHost || config.isolated) return !inHost;
-  throw unsound(
-    'isolated',
-    "The broker is not in the host's mount namespace, so nobody would see its mounts. Take settings that imply a private one (ProtectSystem, PrivateTmp …) out of its unit; for a test set isolated = true.",
-  );
+  const fault = namespaceFault('broker');
+  if (fault !== null && !config.isolated) throw unsound('isolated', fault);
+  return fault !== null;
 }
 
 /** Helpers and their configuration. What is missing is told; what somebody else could write is refused. */

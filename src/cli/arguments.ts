@@ -4,7 +4,7 @@
 import { parseArgs } from 'node:util';
 import { closest } from '../core/suggest.js';
 import { misuse, quote, type Command, type Given, type Group, type Option } from './command.js';
-import { COMMANDS, COMMON_OPTIONS, GROUPS } from './commands.js';
+import { COMMANDS, commonOptions, GROUPS } from './commands.js';
 import type { Topic } from './help.js';
 
 /** What was said. */
@@ -63,7 +63,7 @@ function elsewhere(word: string): string | null {
 }
 
 function readOptions(command: Command, words: readonly string[]): Said {
-  const specs: Readonly<Record<string, Option>> = { ...command.options, ...COMMON_OPTIONS };
+  const specs: Readonly<Record<string, Option>> = { ...command.options, ...commonOptions(command) };
   const options = Object.fromEntries(
     Object.entries(specs).map(([name, { value }]) => [
       name,

@@ -1,7 +1,9 @@
 // One question to the agent over its unix socket. What comes back is checked to be an answer of an agent: it may be
 // anybody who listens at the path that was named.
 
+import { readFileSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
+import { dirname, join } from 'node:path';
 import { FairleadError, errorFromBody, isErrorCode, type ErrorBody } from '../core/errors.js';
 import { REPLY_GRACE_MS } from '../core/limits.js';
 import { escapeForLog } from '../core/text.js';
@@ -103,6 +105,19 @@ function errno(error: unknown): string | null {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : null;
 }
 
+/** The process number of the `fairlead up` whose run_dir the socket lies in, as far as we may know. */
+function runningSupervisor(socket: string): number | null {
+  try {
+    const [, pid] = /^([1-9][0-9]{0,9})\n$/.exec(readFileSync(join(dirname(socket), 'up.lock'), 'latin1')) ?? [];
+    // Somebody else may have the number of one that was killed.
+    if (pid === undefined || !/fairlead/.test(readFileSync(`/proc/${pid}/cmdline`, 'latin1'))) return null;
+    return Number(pid);
+  } catch (cause) {
+    if (errno(cause) === null) throw cause;
+    return null;
+  }
+}
+
 function explain(error: unknown, socket: string): unknown {
   if (error instanceof FairleadError) return error;
   const at = escapeForLog(socket);
@@ -113,12 +128,21 @@ function explain(error: unknown, socket: string): unknown {
     case 'ENOENT':
     case 'ECONNREFUSED':
     case 'ENOTDIR':
-    case 'ENOTSOCK':
+    case 'ENOTSOCK': {
+      const supervisor = runningSupervisor(socket);
+      if (supervisor !== null) {
+        return new FairleadError(
+          'unavailable',
+          `No agent answers at ${at}, though fairlead up runs already, process ${supervisor}. It starts the agent, and puts the socket back, by itself: try again in a few seconds. If that does not help, its log says why.`,
+          { cause: error },
+        );
+      }
       return new FairleadError(
         'unavailable',
         `No agent answers at ${at}. Start it, as root: fairlead up. If it listens elsewhere, name its socket with --socket.`,
         { cause: error },
       );
+    }
     case 'EACCES':
     case 'EPERM':
       return new FairleadError(

@@ -40,6 +40,11 @@ export const COMMON_OPTIONS: Readonly<Record<string, Option>> = {
   help: { value: null, description: 'this text (also -h)' },
 };
 
+/** Those that this command takes: one that asks no agent has no use for a socket. */
+export function commonOptions({ question }: Command): Readonly<Record<string, Option>> {
+  return Object.fromEntries(Object.entries(COMMON_OPTIONS).filter(([name]) => name !== 'socket' || question !== null));
+}
+
 /** Words that several commands begin with. */
 export const GROUPS: readonly Group[] = [
   { name: 'vm', summary: 'disks of virtual machines that libvirt runs: given, taken away, grown, listed' },
@@ -58,7 +63,9 @@ export const COMMANDS: readonly Command[] = [
     show: () => '',
     notes: [
       'To be started as root. Directories that are missing are made; unsound ones are refused with the command that mends them.',
-      'SIGTERM and Ctrl-C end it within 10 seconds. Mounts in use stay as they are.',
+      'The agent listens at agent.sock in the run_dir of the configuration.',
+      'SIGTERM and Ctrl-C end it within 10 seconds. Mounts in use stay as they are. SIGHUP, as from a terminal that is closed, changes nothing: the configuration is read at the start only.',
+      'A log that cannot be written stops nothing: how many lines were lost is logged when there is room again.',
     ],
   },
   {

@@ -1,7 +1,7 @@
 // The help: of all commands, of a group, and of one command. Pure.
 
 import type { Command, Group, Option } from './command.js';
-import { COMMANDS, COMMON_OPTIONS } from './commands.js';
+import { COMMANDS, COMMON_OPTIONS, commonOptions } from './commands.js';
 
 /** What help is about; null: everything. */
 export type Topic = Command | Group | null;
@@ -50,7 +50,7 @@ export function helpText(topic: Topic): string {
     sentence(topic.summary),
     '',
     'Options:',
-    ...optionRows({ ...topic.options, ...COMMON_OPTIONS }),
+    ...optionRows({ ...topic.options, ...commonOptions(topic) }),
     ...(topic.notes.length === 0 ? [] : ['', ...topic.notes]),
   ].join('\n');
 }

@@ -13,10 +13,18 @@ import { helpText } from './help.js';
 
 const DEFAULT_SOCKET = '/run/fairlead/agent.sock';
 
-/** What `up` is given by the command line (src/up.ts exports a function `up` that takes it). */
+/** What `up` is given by the command line (src/up.ts exports a function `up` that takes it, and ends the process). */
 interface UpCall {
   readonly config: string | null;
-  ready(facts: Readonly<Record<string, unknown>> & { readonly text: string }): void;
+  ready(facts: Readonly<Record<string, unknown>> & { readonly text: string }): string;
+  failed(error: { readonly body: ErrorBody } | { readonly unforeseen: unknown }): ErrorLines;
+}
+
+/** An error as it is printed: the lines, where they belong, and the exit status. */
+interface ErrorLines {
+  readonly to: 1 | 2;
+  readonly text: string;
+  readonly status: number;
 }
 
 type Format = 'json' | 'text';
@@ -67,30 +75,39 @@ async function carryOut(said: Said, format: Format): Promise<number> {
   return command.exit?.(reply) ?? 0;
 }
 
-async function up(config: string | null, format: Format): Promise<number> {
+async function up(config: string | null, format: Format): Promise<never> {
   // The bundle is bin/fairlead; what `up` runs is beside it in dist/.
   const house = dirname(dirname(realpathSync(process.argv[1] ?? '')));
   const { up: run } = (await import(pathToFileURL(join(house, 'dist/src/up.js')).href)) as {
-    readonly up: (call: UpCall) => Promise<ErrorBody | null>;
+    readonly up: (call: UpCall) => Promise<never>;
   };
-  const failure = await run({
+  return run({
     config,
-    ready: ({ text, ...facts }) => {
-      print(format, facts, () => text);
-    },
+    ready: ({ text, ...facts }) => lineOf(format, facts, () => text),
+    failed: (error) => errorLines('body' in error ? errorFromBody(error.body) : error.unforeseen, format),
   });
-  return failure === null ? 0 : printError(errorFromBody(failure), format);
 }
 
 function print(format: Format, value: unknown, text: () => string): void {
-  process.stdout.write(`${format === 'json' ? JSON.stringify(value) : text()}\n`);
+  process.stdout.write(`${lineOf(format, value, text)}\n`);
+}
+
+function lineOf(format: Format, value: unknown, text: () => string): string {
+  return format === 'json' ? JSON.stringify(value) : text();
 }
 
 function printError(error: unknown, format: Format): number {
+  const { to, text, status } = errorLines(error, format);
+  (to === 1 ? process.stdout : process.stderr).write(`${text}\n`);
+  return status;
+}
+
+function errorLines(error: unknown, format: Format): ErrorLines {
   const body = error instanceof FairleadError ? errorBody(error) : unforeseen(error);
-  if (format === 'json') process.stdout.write(`${JSON.stringify({ error: body })}\n`);
-  else process.stderr.write(`${errorText(body)}\n`);
-  return ERROR_CODES[body.code].exit;
+  const { exit: status } = ERROR_CODES[body.code];
+  return format === 'json'
+    ? { to: 1, text: JSON.stringify({ error: body }), status }
+    : { to: 2, text: errorText(body), status };
 }
 
 /** A defect of this program: its text is for whoever reports it, and came from nobody else. */
@@ -111,12 +128,14 @@ function errorText({ code, message, field, leaf, helperOutput }: ErrorBody): str
     .join('\n');
 }
 
-for (const stream of [process.stdout, process.stderr]) {
-  stream.on('error', (error: NodeJS.ErrnoException) => {
-    // The reader has gone (fairlead ls | head -1): there is nobody left to tell.
-    if (error.code !== 'EPIPE') throw error;
-  });
-}
+process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => {
+  // The reader has gone (fairlead ls | head -1): there is nobody left to tell.
+  if (code === 'EPIPE') return;
+  const message = `Standard output cannot be written to (${code ?? 'unknown'}), so the answer is lost. What was asked may have been done; say it again, nothing is done twice.`;
+  const isFull = code === 'ENOSPC' || code === 'EDQUOT';
+  process.exit(printError(new FairleadError(isFull ? 'resource-exhausted' : 'unavailable', message), 'text'));
+});
+process.stderr.on('error', () => undefined);
 
 void main(process.argv.slice(2)).then((status) => {
   process.exitCode = status;

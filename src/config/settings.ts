@@ -4,7 +4,7 @@
 
 import { z } from 'zod';
 import { FairleadError } from '../core/errors.js';
-import { parseDuration } from '../core/numbers.js';
+import { parseDuration, spellDuration } from '../core/numbers.js';
 
 /** What stands beside a setting's form: shown in the reference page and in the message when the form is not met. */
 export interface SettingFacts {
@@ -33,21 +33,26 @@ const MAX_ID = 4_294_967_294;
 const path = z.string().max(MAX_PATH_BYTES).regex(PATH_FORM);
 const id = z.int().min(0).max(MAX_ID);
 
-/** A duration as text, in milliseconds afterwards. */
-function duration(min: number, max: number) {
-  return z.string().transform((text, context) => {
-    try {
-      return parseDuration(text, 'value', { min, max });
-    } catch (error) {
-      if (!(error instanceof FairleadError)) throw error;
-      context.addIssue(error.message);
-      return z.NEVER;
-    }
-  });
-}
-
 function facts(description: string, rule: string, unit?: string): SettingFacts & Record<string, unknown> {
   return { description, rule, ...(unit === undefined ? {} : { unit }) };
+}
+
+/** A duration as text, in milliseconds afterwards; `min` and `max` are milliseconds. */
+function duration(fallback: string, min: number, max: number, description: string) {
+  const rule = `a duration from "${spellDuration(min)}" to "${spellDuration(max)}", in ms, s, m or h`;
+  return z
+    .string()
+    .transform((text, context) => {
+      try {
+        return parseDuration(text, 'value', { min, max });
+      } catch (error) {
+        if (!(error instanceof FairleadError)) throw error;
+        context.addIssue(error.message);
+        return z.NEVER;
+      }
+    })
+    .prefault(fallback)
+    .meta(facts(description, rule, 'duration'));
 }
 
 const flag = (description: string, fallback: 'true' | 'false') =>
@@ -69,24 +74,18 @@ function shared(base: string) {
           PATH_RULE,
         ),
       ),
-    mount_timeout: duration(1000, 3_600_000)
-      .prefault('60s')
-      .meta(
-        facts(
-          'How long a mount helper may take. After this everything in its unit is killed and the volume is looked at again.',
-          'a duration from "1s" to "60m", in ms, s or m',
-          'duration',
-        ),
-      ),
-    probe_timeout: duration(100, 60_000)
-      .prefault('5s')
-      .meta(
-        facts(
-          "How long a volume's server may take to answer a probe before the verdict is hung.",
-          'a duration from "100ms" to "60s", in ms, s or m',
-          'duration',
-        ),
-      ),
+    mount_timeout: duration(
+      '60s',
+      1000,
+      3_600_000,
+      'How long a mount helper may take. After this everything in its unit is killed and the volume is looked at again.',
+    ),
+    probe_timeout: duration(
+      '5s',
+      100,
+      60_000,
+      "How long a volume's server may take to answer a probe before the verdict is hung.",
+    ),
     nosuid: harden('nosuid', 'set-user-ID bits inside a volume mean nothing'),
     nodev: harden('nodev', 'device files inside a volume open nothing'),
     noexec: harden('noexec', 'programs inside a volume cannot be started on the host'),
@@ -215,15 +214,7 @@ const libvirt = z.strictObject({
         'the name of a user in /etc/passwd, or "uid:gid" in numbers, and neither 0 nor 65534',
       ),
     ),
-  image_timeout: duration(1000, 3_600_000)
-    .prefault('60s')
-    .meta(
-      facts(
-        'How long one run of qemu-img may take before it is killed.',
-        'a duration from "1s" to "60m", in ms, s or m',
-        'duration',
-      ),
-    ),
+  image_timeout: duration('60s', 1000, 3_600_000, 'How long one run of qemu-img may take before it is killed.'),
   outside_images: z
     .array(path)
     .max(MAX_LIST)
@@ -252,24 +243,18 @@ const libvirt = z.strictObject({
         '"report" or "release"',
       ),
     ),
-  survey_interval: duration(1000, 3_600_000)
-    .prefault('60s')
-    .meta(
-      facts(
-        "How often libvirt's domains are read, as evidence for holds and orphans.",
-        'a duration from "1s" to "60m", in ms, s or m',
-        'duration',
-      ),
-    ),
-  evidence_age: duration(1000, 86_400_000)
-    .prefault('10m')
-    .meta(
-      facts(
-        'How long evidence must have been the same, in every survey, before a hold is lifted or an attachment counts as orphan: longer than anybody takes between mounting a volume and defining the domain that uses it.',
-        'a duration from "1s" to "24h", in ms, s, m or h',
-        'duration',
-      ),
-    ),
+  survey_interval: duration(
+    '60s',
+    1000,
+    3_600_000,
+    "How often libvirt's domains are read, as evidence for holds and orphans.",
+  ),
+  evidence_age: duration(
+    '10m',
+    1000,
+    86_400_000,
+    'How long evidence must have been the same, in every survey, before a hold is lifted or an attachment counts as orphan: longer than anybody takes between mounting a volume and defining the domain that uses it.',
+  ),
 });
 
 /** The whole file. */
@@ -364,17 +349,14 @@ export const SETTINGS = z.strictObject({
         '"report" or "remount"',
       ),
     ),
-  health_interval: duration(1000, 3_600_000)
-    .prefault('30s')
-    .meta(
-      facts(
-        'How often each mount in use is looked at: its verdict is renewed, what died or vanished is brought back (on_vanish). At most ten mounts a second are looked at, so with more than about 150 of them it takes longer.',
-        'a duration from "1s" to "60m", in ms, s or m',
-        'duration',
-      ),
-    ),
+  health_interval: duration(
+    '30s',
+    1000,
+    3_600_000,
+    'How often each mount in use is looked at: its verdict is renewed, what died or vanished is brought back (on_vanish). At most ten mounts a second are looked at, so with more than about 150 of them it takes longer.',
+  ),
   isolated: flag(
-    'Allow a private mount namespace, where nobody outside sees the mounts. For tests and the demo only.',
+    'Allow a mount namespace other than that of process 1, or one of which that cannot be found out: then nobody outside may see the mounts. For tests, the demo, and containers that mount for themselves alone.',
     'false',
   ),
   log_level: z

@@ -104,6 +104,10 @@ export const MAX_HTTP_REQUESTS = 1024;
 export const HTTP_REQUEST_TIMEOUT_MS = 10_000;
 /** Milliseconds within which SIGTERM ends a process. */
 export const SHUTDOWN_MS = 8000;
+/** Bytes of log lines that may wait for a reader or a disk; of more the newest are lost. */
+export const MAX_LOG_BUFFER_BYTES = 1_048_576;
+/** Milliseconds that the end of a process waits for its last log lines to be written; not part of {@link SHUTDOWN_MS}. */
+export const LOG_FLUSH_MS = 250;
 /** Commits that may wait for the ledger; more are refused as `resource-exhausted`. */
 export const MAX_LEDGER_QUEUE = 4096;
 /** Commits that share one transaction, and so one flush to disk. */
@@ -114,6 +118,8 @@ export const LEDGER_RESERVE_BYTES = 1_048_576;
 export const LEDGER_CHECKPOINT_PAGES = 128;
 /** Milliseconds for the ledger to be opened and checked, and for it to be read. */
 export const LEDGER_OPEN_MS = 60_000;
+/** Milliseconds after which a state disk that has not answered counts as one that stands still. */
+export const LEDGER_STALL_MS = 5000;
 /** Milliseconds for the ledger to finish what waits and close; part of {@link SHUTDOWN_MS}. */
 export const LEDGER_CLOSE_MS = 5000;
 /** Set-aside records that are reported; older ones stay in the ledger. */

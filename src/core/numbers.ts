@@ -49,7 +49,7 @@ export function parseDuration(text: unknown, field: string, range: Range): numbe
   if (match === null) throw refusal(field, 'must be a whole number with a unit: ms, s, m or h, for instance "60s"');
   const ms = Number(match[1]) * UNIT_MS[match[2] as keyof typeof UNIT_MS];
   if (!(ms >= range.min && ms <= range.max)) {
-    throw refusal(field, `must be between ${spellMs(range.min)} and ${spellMs(range.max)}`);
+    throw refusal(field, `must be between ${spellDuration(range.min)} and ${spellDuration(range.max)}`);
   }
   return ms;
 }
@@ -92,6 +92,8 @@ function spell(range: Range): string {
   return `a whole number from ${range.min} to ${range.max}`;
 }
 
-function spellMs(ms: number): string {
-  return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
+/** Milliseconds as such a duration, in the largest unit that it is a whole number of, and more than one. */
+export function spellDuration(ms: number): string {
+  const [unit, inUnit] = Object.entries(UNIT_MS).findLast(([, each]) => ms % each === 0 && ms > each) ?? ['ms', 1];
+  return `${ms / inUnit}${unit}`;
 }

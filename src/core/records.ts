@@ -1,6 +1,7 @@
 // What the ledger remembers. Pure shapes: the SQL is in ledger/, the meaning in plan.ts, recover.ts and the engine.
 
 import type { Brand } from './brand.js';
+import type { FairleadError } from './errors.js';
 import type { Consumer, DiskName } from './names.js';
 import type { Step } from './steps.js';
 import type { Leaf, Volume } from './volume.js';
@@ -91,6 +92,8 @@ export type Change =
 /** The crash-safe record, as the engine sees it. */
 export interface Ledger {
   load(): Promise<LedgerSnapshot>;
+  /** Why nothing can be written now, as far as is known: the disk of state_dir stands still, fails or is read-only. Null: it can. */
+  readonly fault: FairleadError | null;
   /**
    * Makes the changes durable, all or none. Resolves when they would survive a power cut.
    * Rejects with `resource-exhausted` when the state disk is full (nothing was written) and with `unavailable` when

@@ -37,7 +37,8 @@ export class Context {
     try {
       await this.ports.ledger.commit(changes);
     } catch (error) {
-      if (error instanceof FairleadError && error.field === 'state_dir') this.#noRoom = error;
+      if (error instanceof FairleadError && error.code === 'resource-exhausted' && error.field === 'state_dir')
+        this.#noRoom = error;
       throw error;
     }
     if (changes.some(takesOn)) this.#noRoom = null;
@@ -45,8 +46,8 @@ export class Context {
   }
 
   /** Why the state disk takes nothing new, as far as is known; null: it does. */
-  get noRoom(): FairleadError | null {
-    return this.#noRoom;
+  get diskFault(): FairleadError | null {
+    return this.ports.ledger.fault ?? this.#noRoom;
   }
 
   /** Looks at a leaf, with a fresh probe where asked for and at a disk with it, and remembers what was seen. */

@@ -20,7 +20,7 @@ export async function examine(
   const seen = list(context, setAside, true);
   const holding = holdFindings(context, seen.mounts, deadlineMs / 2);
   const own = async (): Promise<readonly Finding[]> => [
-    ...roomFindings(context),
+    ...diskFindings(context),
     ...seen.mounts.flatMap(findingsOf),
     ...(await holding),
     ...setAsideFindings(seen),
@@ -35,10 +35,13 @@ export async function examine(
   }
 }
 
-function roomFindings({ noRoom }: Context): readonly Finding[] {
-  if (noRoom === null) return [];
-  const mend = 'Make room on the disk of state_dir (df shows it); the next connect finds out.';
-  return [{ subject: 'state_dir', severity: 'error', message: noRoom.message, mend }];
+function diskFindings({ diskFault }: Context): readonly Finding[] {
+  if (diskFault === null) return [];
+  const mend =
+    diskFault.code === 'resource-exhausted'
+      ? 'Make room on the disk of state_dir (df shows it); the next connect finds out.'
+      : 'Look at the disk of state_dir: findmnt -T shows it, dmesg what the kernel says of it. Fairlead goes on by itself when it can be written to.';
+  return [{ subject: 'state_dir', severity: 'error', message: diskFault.message, mend }];
 }
 
 function findingsOf(mount: ListedMount): readonly Finding[] {

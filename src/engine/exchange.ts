@@ -25,13 +25,15 @@ export interface Exchange<Reply> {
 
 /**
  * Runs `work` and answers with its result, with what it said by {@link Exchange.answer}, or, one grace after the
- * deadline at the latest, with its failure so far (`deadline-exceeded` if there is none). `work` is never cut off.
+ * deadline at the latest, with its failure so far, or with the `obstacle` that is known then (`deadline-exceeded` if there
+ * is neither). `work` is never cut off.
  */
 export async function answerWithin<Reply>(
   clock: Clock,
   log: EventLog,
   deadline: Deadline,
   work: (exchange: Exchange<Reply>) => Promise<Reply>,
+  obstacle: () => FairleadError | null = () => null,
 ): Promise<Reply> {
   let resolve!: (reply: Reply) => void;
   let reject!: (error: Error) => void;
@@ -55,7 +57,7 @@ export async function answerWithin<Reply>(
   };
   const timer = new AbortController();
   void clock.sleep(deadline.remaining + REPLY_GRACE_MS - REPLY_TRAVEL_MS, timer.signal).then(() => {
-    if (close()) reject((failure as Error | null) ?? lateError());
+    if (close()) reject((failure as Error | null) ?? obstacle() ?? lateError());
   });
   void work(exchange)
     .then(
@@ -90,8 +92,12 @@ export async function underLock<Reply>(
 ): Promise<Reply> {
   const { clock, log } = context.ports;
   const deadline = new Deadline(clock, deadlineMs, signal);
-  const unlock = await context.locks.acquireWithin(leaf, deadline);
-  return answerWithin<Reply>(clock, log, deadline, async (exchange) => {
+  const unlock = await context.locks.acquireWithin(leaf, deadline).catch((error: unknown) => {
+    // Whoever has the lock may wait for the disk.
+    const isLate = error instanceof FairleadError && error.code === 'deadline-exceeded';
+    throw (isLate ? context.diskFault : null) ?? error;
+  });
+  const locked = async (exchange: Exchange<Reply>): Promise<Reply> => {
     try {
       // Here and not before the lock: the engine may be stopped while a request waits.
       context.checkRunning();
@@ -99,5 +105,6 @@ export async function underLock<Reply>(
     } finally {
       unlock();
     }
-  });
+  };
+  return answerWithin<Reply>(clock, log, deadline, locked, () => context.diskFault);
 }

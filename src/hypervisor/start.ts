@@ -9,7 +9,7 @@ import { listen } from '../link/listen.js';
 import { systemClock } from '../sys/clock.js';
 import { takeLock } from '../sys/lock-file.js';
 import { KernelMountTable } from '../sys/mount-table.js';
-import { inMountNamespaceOfInit } from '../sys/namespace.js';
+import { namespaceFault } from '../sys/namespace.js';
 import { runDirFault } from '../sys/run-directory.js';
 import { createContext, type HypervisorLog } from './context.js';
 import { serve } from './dispatch.js';
@@ -34,11 +34,8 @@ export async function startHypervisor(config: Config, log: HypervisorLog): Promi
     throw unsound('run_as', 'The hypervisor process needs root. Start it with `fairlead up` as root.');
   }
   if (settings.enabled === 'no') throw unsound('libvirt.enabled', 'It says that guests of libvirt are not served.');
-  if (!config.isolated && !inMountNamespaceOfInit()) {
-    const message =
-      "The hypervisor process is not in the host's mount namespace, so it would not see the volumes. Take settings that imply a private one (ProtectSystem, PrivateTmp …) out of its unit; for a test set isolated = true.";
-    throw unsound('isolated', message);
-  }
+  const elsewhere = config.isolated ? null : namespaceFault('hypervisor process');
+  if (elsewhere !== null) throw unsound('isolated', elsewhere);
   const fault = runDirFault(runDir, runAs);
   if (fault !== null) throw unsound('run_dir', `${fault.message} Mend it: ${fault.mend}`);
   const lock = takeLock(join(runDir, 'hypervisor.lock'));

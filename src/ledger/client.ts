@@ -3,10 +3,17 @@
 
 import { Worker } from 'node:worker_threads';
 import { FairleadError } from '../core/errors.js';
-import { LEDGER_CLOSE_MS, LEDGER_OPEN_MS, MAX_LEDGER_GROUP, MAX_LEDGER_QUEUE } from '../core/limits.js';
+import {
+  LEDGER_CLOSE_MS,
+  LEDGER_OPEN_MS,
+  LEDGER_STALL_MS,
+  MAX_LEDGER_GROUP,
+  MAX_LEDGER_QUEUE,
+} from '../core/limits.js';
 import type { Change, Ledger, LedgerSnapshot } from '../core/records.js';
 import { fromFailure, type Answer, type Question, type Warning } from './messages.js';
 import type { LedgerWarning, OpenOptions } from './open.js';
+import { diskStands } from './state-disk.js';
 
 /** A ledger on disk. */
 export interface OpenLedger extends Ledger {
@@ -42,7 +49,7 @@ export async function startLedgerThread(): Promise<LedgerThread> {
     open: async ({ directory, version, witness, warn }) => {
       line.warn = warn;
       const answer = await line.ask({ kind: 'open', directory, version, witness }, LEDGER_OPEN_MS);
-      if (answer.kind === 'opened') return new ThreadLedger(line);
+      if (answer.kind === 'opened') return new ThreadLedger(line, directory);
       await line.end(LEDGER_CLOSE_MS);
       throw unexpected(answer);
     },
@@ -61,11 +68,18 @@ class ThreadLedger implements OpenLedger {
   #queue: Waiting[] = [];
   #work: Promise<void> | null = null;
   #closed: Promise<void> | null = null;
+  #stalled: FairleadError | null = null;
+  readonly #directory: string;
 
-  constructor(line: Line) {
+  constructor(line: Line, directory: string) {
     this.#line = line;
+    this.#directory = directory;
     this.ended = line.ended;
     void line.ended.then((error) => this.#rejectAll(error ?? closed()));
+  }
+
+  get fault(): FairleadError | null {
+    return this.#line.broken ?? this.#stalled;
   }
 
   async load(): Promise<LedgerSnapshot> {
@@ -76,7 +90,7 @@ class ThreadLedger implements OpenLedger {
 
   async commit(changes: readonly Change[]): Promise<void> {
     if (this.#closed !== null) throw closed();
-    if (this.#line.broken !== null) throw this.#line.broken;
+    if (this.fault !== null) throw this.fault;
     if (this.#queue.length >= MAX_LEDGER_QUEUE) {
       throw new FairleadError(
         'resource-exhausted',
@@ -111,13 +125,25 @@ class ThreadLedger implements OpenLedger {
     while (this.#queue.length > 0) {
       const group = this.#queue.slice(0, MAX_LEDGER_GROUP);
       this.#queue = this.#queue.slice(MAX_LEDGER_GROUP);
+      const stall = setTimeout(() => {
+        this.#stall();
+      }, LEDGER_STALL_MS);
       try {
         this.#settle(group, await this.#line.ask({ kind: 'commit', commits: group.map(({ changes }) => changes) }));
       } catch (error) {
         for (const { reject } of group) reject(error instanceof FairleadError ? error : broken(error));
+      } finally {
+        clearTimeout(stall);
+        this.#stalled = null;
       }
     }
     this.#work = null;
+  }
+
+  /** The disk stands still: nobody knows what becomes of what it has, and what it has not gets is refused. */
+  #stall(): void {
+    this.#stalled = diskStands(this.#directory);
+    this.#rejectAll(this.#stalled);
   }
 
   #settle(group: readonly Waiting[], answer: Answer): void {

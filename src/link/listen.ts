@@ -29,11 +29,16 @@ export async function listen(listener: Listener): Promise<Listening> {
   const server = createServer((socket) => {
     accept(listener, sockets, socket);
   });
-  await listenAt(server, listener.path, { mode: 0o660, uid: 0, gid: listener.agentGid });
+  const kept = await listenAt(server, listener.path, { mode: 0o660, uid: 0, gid: listener.agentGid }, listener.log);
   server.on('error', (error) => {
     listener.log.warn('socket-failed', { error });
   });
-  return { close: () => close(server, sockets) };
+  return {
+    close: () => {
+      kept.letGo();
+      return close(server, sockets);
+    },
+  };
 }
 
 function accept(listener: Listener, sockets: Set<Socket>, socket: Socket): void {

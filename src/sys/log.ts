@@ -1,10 +1,10 @@
 // The log: one JSON object a line on standard error, by pino. An event is a fixed word, its facts are fields; a mount is
 // named by its leaf. What must never be logged (exports, URLs, sources, the text of unforeseen errors) is taken out
-// here too, in case a caller forgets. Lines are written on a pool thread: a reader that stalls loses lines, and never
-// stops us.
+// here too, in case a caller forgets. Lines that cannot be written are lost, and their number is logged when there is room again.
 
 import { pino } from 'pino';
 import { FairleadError } from '../core/errors.js';
+import type { LogSink } from './log-sink.js';
 
 /** Levels that an operator may choose. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -18,38 +18,8 @@ export interface Log {
   info(event: string, fields?: LogFields): void;
   warn(event: string, fields?: LogFields): void;
   error(event: string, fields?: LogFields): void;
-  /** Writes out what is buffered; for the last moment of a process. */
-  flush(): void;
-}
-
-/** What a log writes to. */
-export interface LogSink {
-  write(line: string): void;
-  flush(): void;
-}
-
-/** Bytes that may wait for a slow reader before further lines are dropped. */
-const MAX_BUFFERED_BYTES = 1_048_576;
-
-/** A sink on an open descriptor, 2 for standard error. */
-export function descriptorSink(fd: number): LogSink {
-  const destination = pino.destination({ fd, sync: false, maxLength: MAX_BUFFERED_BYTES });
-  destination.on('error', () => {
-    // Nobody reads the log any more (EPIPE): that is no reason to stop.
-  });
-  return {
-    write: (line) => {
-      destination.write(line);
-    },
-    flush: () => {
-      try {
-        destination.flushSync();
-      } catch (error) {
-        // Not open yet, or its reader is gone. Anything else would be a defect of the log itself.
-        if (!(error instanceof Error)) throw error;
-      }
-    },
-  };
+  /** Resolves when what was logged is written or lost: perhaps never, so that whoever waits needs a deadline. */
+  flush(): Promise<void>;
 }
 
 /** A log of one process (`agent`, `broker`). */
@@ -68,14 +38,15 @@ export function createLog(process: string, level: LogLevel, sink: LogSink): Log 
       },
     },
   );
+  sink.onRoom((lines) => {
+    logger.warn({ lines }, 'log-lines-lost');
+  });
   return {
     debug: (event, fields) => logger.debug(clean(fields), event),
     info: (event, fields) => logger.info(clean(fields), event),
     warn: (event, fields) => logger.warn(clean(fields), event),
     error: (event, fields) => logger.error(clean(fields), event),
-    flush: () => {
-      sink.flush();
-    },
+    flush: () => sink.flush(),
   };
 }
 

@@ -187,17 +187,28 @@ function begin(program: string, args: readonly string[], options: SpawnOptions):
   return spawn(program, args, { cwd: '/', env: ENVIRONMENT, detached: true, ...options });
 }
 
+/** Children that were started here and whose end has not been told yet. */
+const ownChildren = new Set<number>();
+
+/** Whether somebody here waits for this child's end, and so takes its exit status. */
+export function isOwnChild(pid: number): boolean {
+  return ownChildren.has(pid);
+}
+
 function started(child: ChildProcess): StartedProcess {
+  const { pid = 0 } = child;
+  if (pid !== 0) ownChildren.add(pid);
   const ended = new Promise<ProcessEnd>((resolve) => {
     child.once('error', (error) => {
       if (child.pid === undefined) resolve({ end: 'not-started', errno: errnoOf(error) ?? 'EINVAL' });
     });
     // 'exit' and not 'close': a daemon may keep the descriptors for years.
     child.once('exit', (status, signal) => {
+      ownChildren.delete(pid);
       resolve(status === null ? { end: 'signalled', signal: signal ?? 'SIGKILL' } : { end: 'exited', status });
     });
   });
-  return { pid: child.pid ?? 0, ended };
+  return { pid, ended };
 }
 
 /** The value, or undefined when the time is up first. */

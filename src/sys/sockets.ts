@@ -1,8 +1,8 @@
 // Unix sockets that we listen on, and who is at the other end. The caller holds the process's lock before it touches a
 // socket, and the directory is root's or ours; so whatever socket lies at the path is a dead one. No policy here.
 
-import { chmodSync, chownSync, lstatSync, unlinkSync } from 'node:fs';
-import type { Server, Socket } from 'node:net';
+import { chmodSync, chownSync, lstatSync, unlinkSync, type Stats } from 'node:fs';
+import { Server as NetServer, type Server, type Socket } from 'node:net';
 import { FairleadError } from '../core/errors.js';
 import { peerCredentials, type PeerCredentials } from './libc/descriptors.js';
 import { errnoOf } from './libc/errors.js';
@@ -20,12 +20,56 @@ export interface SocketOwner {
 /** Connections that the kernel may queue for us; it takes no more than net.core.somaxconn, 4096 since Linux 5.4. */
 const BACKLOG = 4096;
 
+/** Milliseconds between two looks whether the socket still lies at its path. */
+const SOCKET_LOOK_MS = 1000;
+
+/** Who is told what becomes of a socket. */
+export interface SocketLog {
+  warn(event: 'socket-put-back' | 'socket-missing', fields: Readonly<Record<string, unknown>>): void;
+}
+
+/** A socket that is kept at its path. */
+export interface KeptSocket {
+  /** It is not put back any more. To be called before the server is closed. */
+  letGo(): void;
+}
+
 /**
- * Makes the server listen at `path`, after taking away a dead socket of an earlier process. At no moment may anybody
- * connect whom `owner` does not let: the socket is born 0600. Works with any server of node:net, HTTP servers too.
- * Rejects with `config-invalid` if something other than a socket lies there.
+ * Makes the server listen at `path`, after taking away a dead socket of an earlier process, and puts the socket back whenever
+ * somebody has removed it; connections stay. At no moment may anybody connect whom `owner` does not let: the socket is
+ * born 0600. Works with any server of node:net, HTTP servers too. Rejects with `config-invalid` if something other than
+ * a socket lies there.
  */
-export async function listenAt(server: Server, path: string, owner: SocketOwner): Promise<void> {
+export async function listenAt(server: Server, path: string, owner: SocketOwner, log: SocketLog): Promise<KeptSocket> {
+  let ours = await bind(server, path, owner);
+  let working = false;
+  let missing = false;
+  const look = async (): Promise<void> => {
+    if (working || isAt(path, ours)) return;
+    working = true;
+    try {
+      // The listening descriptor alone: closing an HTTP server would end idle connections too.
+      NetServer.prototype.close.call(server);
+      ours = await bind(server, path, owner);
+      missing = false;
+      log.warn('socket-put-back', {});
+    } catch (error) {
+      if (!missing) log.warn('socket-missing', { error });
+      missing = true;
+    } finally {
+      working = false;
+    }
+  };
+  const timer = setInterval(() => void look(), SOCKET_LOOK_MS).unref();
+  return {
+    letGo: () => {
+      clearInterval(timer);
+    },
+  };
+}
+
+/** What lies at the path once the server listens there. */
+async function bind(server: Server, path: string, owner: SocketOwner): Promise<Stats> {
   removeDeadSocket(path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
@@ -43,6 +87,12 @@ export async function listenAt(server: Server, path: string, owner: SocketOwner)
   const made = lstatSync(path);
   if (made.uid !== owner.uid || made.gid !== owner.gid) chownSync(path, owner.uid, owner.gid);
   chmodSync(path, owner.mode);
+  return made;
+}
+
+function isAt(path: string, { dev, ino }: Stats): boolean {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  return found?.ino === ino && found.dev === dev;
 }
 
 function removeDeadSocket(path: string): void {

@@ -3,7 +3,7 @@
 // itself. What is checked stays what is executed, because nobody else can change any part of the way; so it is started
 // by its path, and scripts keep their own name.
 
-import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs';
+import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs';
 import { posix } from 'node:path';
 import { isBelow } from '../core/paths.js';
 import { errnoOf } from './libc/errors.js';
@@ -44,6 +44,28 @@ export function checkProgram(path: string, trustedDirs: readonly string[]): Trus
       };
     }
     if (errno === 'EACCES') return untrusted('A directory on the way to it cannot be searched.');
+    throw error;
+  }
+}
+
+/**
+ * Who else than root may have had a hand in these files and directories, in what lies in them (`deep`: at any depth), or in
+ * the way to them: the first that is found, in words, or null. What is missing is nobody's.
+ */
+export function foreignHand(paths: readonly { readonly path: string; readonly deep: boolean }[]): string | null {
+  try {
+    for (const { path, deep } of paths) {
+      const { path: real, facts } = walk(path);
+      if (!facts.isDirectory()) continue;
+      for (const name of readdirSync(real, { recursive: deep, encoding: 'utf8' })) {
+        const inside = posix.join(real, name);
+        checked(inside, lstatSync(inside, { bigint: true }));
+      }
+    }
+    return null;
+  } catch (error) {
+    if (error instanceof Untrusted) return error.message;
+    if (errnoOf(error) === 'ENOENT') return null;
     throw error;
   }
 }

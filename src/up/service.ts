@@ -4,7 +4,9 @@
 import { loadConfig, type Config } from '../config.js';
 import { ERROR_CODES, errorBody } from '../core/errors.js';
 import { SHUTDOWN_MS } from '../core/limits.js';
-import { createLog, descriptorSink, type Log } from '../sys/log.js';
+import { leave } from '../sys/leave.js';
+import { descriptorSink } from '../sys/log-sink.js';
+import { createLog, type Log } from '../sys/log.js';
 import { configArgument, tellSupervisor } from './child.js';
 
 /** Standard error. */
@@ -18,17 +20,23 @@ interface Service {
 /** Runs it until SIGTERM, SIGINT, or the end of whoever started us over a channel. */
 export async function runService(name: string, start: (config: Config, log: Log) => Promise<Service>): Promise<void> {
   process.title = `fairlead-${name}`;
-  let log = createLog(name, 'info', descriptorSink(LOG_DESCRIPTOR));
+  const sink = descriptorSink(LOG_DESCRIPTOR);
+  let log = createLog(name, 'info', sink);
+  // Node's own last words would wait for whoever reads them.
+  process.on('uncaughtException', (error) => {
+    log.error('failed', { error });
+    void leave(ERROR_CODES.internal.exit, log);
+  });
   try {
     const config = loadConfig(configArgument(process.argv.slice(2)));
-    log = createLog(name, config.logLevel, descriptorSink(LOG_DESCRIPTOR));
+    log = createLog(name, config.logLevel, sink);
     endWhenTold(await start(config, log), log);
     tellSupervisor({ ready: true });
   } catch (error) {
     const body = errorBody(error);
     log.error('not-started', { error });
     tellSupervisor({ failed: body });
-    leave(log, ERROR_CODES[body.code].exit);
+    await leave(ERROR_CODES[body.code].exit, log);
   }
 }
 
@@ -38,15 +46,11 @@ function endWhenTold(service: Service, log: Log): void {
     if (ending) return;
     ending = true;
     log.info('ending', { why });
-    setTimeout(() => leave(log, ERROR_CODES.internal.exit), SHUTDOWN_MS).unref();
-    void service.close().then(() => leave(log, 0));
+    setTimeout(() => void leave(ERROR_CODES.internal.exit, log), SHUTDOWN_MS).unref();
+    void service.close().then(() => leave(0, log));
   };
   process.on('SIGTERM', end);
   process.on('SIGINT', end);
+  process.on('SIGHUP', () => undefined);
   process.on('disconnect', () => end('the starter has gone'));
-}
-
-function leave(log: Log, status: number): never {
-  log.flush();
-  process.exit(status);
 }

@@ -3,7 +3,7 @@
 
 import { ERROR_CODES, type ErrorBody, type ErrorCode } from '../core/errors.js';
 import { systemClock } from '../sys/clock.js';
-import { startNode, type NodeChild, type ProcessEnd } from '../sys/run.js';
+import { startNode, within, type NodeChild, type ProcessEnd } from '../sys/run.js';
 import { readNews } from './child.js';
 
 /** A child to be kept alive. */
@@ -30,8 +30,11 @@ export interface ChildEvents {
 
 /** A child that is being kept alive. */
 export interface Supervised {
-  /** SIGTERM, then SIGKILL after `graceMs`; resolves when it is gone. It is not started again. */
-  end(graceMs: number): Promise<void>;
+  /**
+   * SIGTERM, then SIGKILL after `graceMs`. It is not started again. Resolves with null when it is gone, and with its process
+   * number when it does not even end then, since the kernel does not end a process within a call to a disk that stands still.
+   */
+  end(graceMs: number): Promise<number | null>;
 }
 
 /** First and longest pause before a restart, milliseconds; a child that lived longer than the second starts over. */
@@ -40,6 +43,8 @@ const PAUSE_LAST_MS = 5000;
 const STEADY_MS = 20_000;
 /** Deaths in a row before it was ever ready, after which it is given up. */
 const MAX_STILLBORN = 5;
+/** Milliseconds for one that was killed to be gone. */
+const KILLED_MS = 250;
 
 /** Starts the child and keeps it alive. */
 export function supervise(spec: ChildSpec, events: ChildEvents): Supervised {
@@ -94,9 +99,10 @@ export function supervise(spec: ChildSpec, events: ChildEvents): Supervised {
     end: async (graceMs) => {
       ending.abort();
       child?.kill('SIGTERM');
-      const kill = setTimeout(() => child?.kill('SIGKILL'), graceMs);
-      await gone;
-      clearTimeout(kill);
+      const isGone = gone.then(() => null);
+      if ((await within(isGone, graceMs)) === null) return null;
+      child?.kill('SIGKILL');
+      return (await within(isGone, KILLED_MS)) === null ? null : (child?.pid ?? null);
     },
   };
 }

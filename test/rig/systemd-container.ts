@@ -1,5 +1,5 @@
-// A real systemd for tests: booted in a container on an overlay of this host's own root directory, so nothing of it
-// outlives the test and nothing has to be downloaded. Needs root and Debian's systemd-container package.
+// A container of systemd-nspawn on an overlay of this host's own root directory, so nothing of it outlives the test and
+// nothing has to be downloaded: with a real systemd in it, or without one. Needs root and Debian's systemd-container package.
 
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -57,6 +57,21 @@ export class SystemdContainer implements AsyncDisposable {
 
   /** Boots to `basic.target`; takes a second or two. */
   static async boot(): Promise<SystemdContainer> {
+    const container = await SystemdContainer.#start('systemd', ['--boot', 'systemd.unit=basic.target']);
+    const isUp = async (): Promise<boolean> => {
+      const { stdout } = await container.run('systemctl', ['is-system-running']);
+      return ['running', 'degraded'].includes(stdout.trim());
+    };
+    await until('systemd is running', isUp, BOOT_MS).catch((error: unknown) => fail(container.#scratch, error));
+    return container;
+  }
+
+  /** The same container with another process 1, and no systemd. */
+  static withoutSystemd(): Promise<SystemdContainer> {
+    return SystemdContainer.#start('sleep', ['/bin/sleep', 'infinity']);
+  }
+
+  static async #start(first: string, words: readonly string[]): Promise<SystemdContainer> {
     const scratch = mkdtempSync('/tmp/fairlead-systemd-');
     await must('mount', ['-t', 'tmpfs', 'systemd-container', scratch]);
     for (const name of ['upper', 'work', 'root', 'shared']) mkdirSync(join(scratch, name));
@@ -87,19 +102,16 @@ export class SystemdContainer implements AsyncDisposable {
         `--bind=${ROOT}`,
         `--machine=${name}`,
         `--directory=${scratch}/root`,
-        '--boot',
-        'systemd.unit=basic.target',
+        ...words,
       ],
       { stdio: ['ignore', console, console], env: { ...process.env, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY: '1' } },
     );
     closeSync(console);
-    const said = (error: unknown): never => {
-      throw new Error(`${String(error)}\n${readFileSync(join(scratch, 'console'), 'utf8').slice(-4000)}`);
-    };
-    const leader = await until('systemd has been started', () => initOf(nspawn.pid ?? 0), BOOT_MS).catch(said);
-    const container = new SystemdContainer(scratch, nspawn, leader, groups);
-    await until('systemd is running', () => container.#isUp(), BOOT_MS).catch(said);
-    return container;
+    const isStarted = (): number | undefined => initOf(nspawn.pid ?? 0, first);
+    const leader = await until(`${first} has been started`, isStarted, BOOT_MS).catch((error: unknown) =>
+      fail(scratch, error),
+    );
+    return new SystemdContainer(scratch, nspawn, leader, groups);
   }
 
   /** Words that, before a command line, have it run inside, in all of PID 1's namespaces. */
@@ -136,14 +148,14 @@ export class SystemdContainer implements AsyncDisposable {
     rmSync(this.#scratch, { recursive: true });
   }
 
-  async #isUp(): Promise<boolean> {
-    const { stdout } = await this.run('systemctl', ['is-system-running']);
-    return ['running', 'degraded'].includes(stdout.trim());
-  }
-
   #enter(): readonly string[] {
     return ['--target', String(this.#leader), '--all', '--'];
   }
+}
+
+/** Fails with what the container's console says. */
+function fail(scratch: string, error: unknown): never {
+  throw new Error(`${String(error)}\n${readFileSync(join(scratch, 'console'), 'utf8').slice(-4000)}`);
 }
 
 async function must(program: string, args: readonly string[]): Promise<void> {
@@ -167,16 +179,16 @@ function removeGroups(group: string): boolean {
 }
 
 /**
- * PID 1 of the container: the child of nspawn that has become systemd. Before that there is another child for a moment,
- * which sets the namespaces up.
+ * PID 1 of the container: the child of nspawn that has become this program. Before that there is another child for a
+ * moment, which sets the namespaces up.
  */
-function initOf(nspawn: number): number | undefined {
+function initOf(nspawn: number, program: string): number | undefined {
   try {
     return readdirSync(`/proc/${nspawn}/task`)
       .flatMap((thread) => readFileSync(`/proc/${nspawn}/task/${thread}/children`, 'latin1').split(' '))
       .filter(Boolean)
       .map(Number)
-      .find((child) => readFileSync(`/proc/${child}/comm`, 'latin1') === 'systemd\n');
+      .find((child) => readFileSync(`/proc/${child}/comm`, 'latin1') === `${program}\n`);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

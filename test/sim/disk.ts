@@ -31,11 +31,11 @@ interface Commit {
 /** The disk: outlives every life of the agent. */
 export class StateDisk {
   full = false;
-  /** It takes nothing at all any more, and a ledger that has seen this is broken: its agent ends. */
+  /** It takes nothing at all any more. A ledger that has seen this refuses everything until its agent ends. */
   isReadOnly = false;
   /** Milliseconds that a write takes at most; raised by a stall. */
   slowness = 3;
-  /** Called when a commit was refused as by a disk that is broken. */
+  /** Called when a ledger has seen that nothing can be written. */
   onBroken: () => void = () => undefined;
   /** Whether state_dir is copied now and then, and what befalls the marks is simulated. */
   copied = false;
@@ -49,6 +49,8 @@ export class StateDisk {
   readonly #chance: Chance;
   #queue: Commit[] = [];
   #writing = false;
+  /** Whose ledger has seen that nothing can be written. */
+  #broken: Life | null = null;
 
   constructor(scheduler: Scheduler, chance: Chance, open: OpenStore) {
     this.#scheduler = scheduler;
@@ -102,9 +104,17 @@ export class StateDisk {
 
   /** The Ledger port for one life of the agent. */
   ledger(life: Life, bootId: string): Ledger {
+    const refusal = (): FairleadError | null => this.#unwritable(life);
     return {
+      get fault() {
+        return refusal();
+      },
       load: () =>
         this.#scheduler.later(life, this.#chance.int(0, 10), 'disk: load', () => {
+          if (this.isReadOnly) {
+            this.#break(life);
+            return { ...this.records(), origin: 'existing' };
+          }
           this.#store = this.#open(this.#place, bootId);
           return this.#store.load();
         }),
@@ -118,10 +128,20 @@ export class StateDisk {
     };
   }
 
-  #refusal(): FairleadError | null {
-    if (this.isReadOnly) {
-      return new FairleadError('unavailable', 'The ledger can no longer be written to.', { field: 'state_dir' });
-    }
+  #unwritable(life: Life): FairleadError | null {
+    if (!this.isReadOnly && this.#broken !== life) return null;
+    return new FairleadError('unavailable', 'The ledger can no longer be written to.', { field: 'state_dir' });
+  }
+
+  #break(life: Life): void {
+    if (this.#broken === life) return;
+    this.#broken = life;
+    this.onBroken();
+  }
+
+  #refusal(life: Life): FairleadError | null {
+    const unwritable = this.#unwritable(life);
+    if (unwritable !== null) return unwritable;
     if (!this.full) return null;
     const message = 'The state disk is full. Make room on it, then try again.';
     return new FairleadError('resource-exhausted', message, { field: 'state_dir' });
@@ -133,7 +153,7 @@ export class StateDisk {
     this.#writing = true;
     this.#scheduler.after(life, this.#chance.int(0, this.slowness), 'disk: group begins', () => {
       const count = this.#queue.length;
-      const refusal = this.#refusal();
+      const refusal = this.#refusal(life);
       this.#scheduler.after(life, this.#chance.int(0, this.slowness), `disk: commit of ${count}`, () => {
         const members = this.#queue.splice(0, count);
         this.#writing = false;
@@ -143,7 +163,7 @@ export class StateDisk {
           this.#maybeCopy();
         }
         for (const { done } of members) done(refusal);
-        if (refusal?.code === 'unavailable') this.onBroken();
+        if (refusal?.code === 'unavailable') this.#break(life);
         if (this.#queue.length > 0) this.#write(life);
       });
     });

@@ -104,17 +104,21 @@ export class Processes {
     this.#onOddError = parts.onOddError;
     this.#onLogged = parts.onLogged;
     this.#onHangUp = parts.onHangUp;
-    this.#disk.onBroken = () => {
-      this.#scheduler.after(this.agent, this.#chance.int(0, 50), 'agent: its ledger is broken', () =>
-        this.crashAgent('of its ledger'),
-      );
-    };
+    this.#disk.onBroken = () => this.#endWithDisk();
   }
 
   brokerStarts = 0;
   /** Share of the broker's ends after which its notes are gone, and after which the kernel's record begins anew. */
   notesLost = 0;
   recordLost = 0;
+
+  /** An agent whose ledger is broken answers what it knows, and ends once the disk can be written to again. */
+  #endWithDisk(): void {
+    this.#scheduler.after(this.agent, this.#chance.int(0, 2000), 'agent: writes to its disk', () => {
+      if (this.#disk.isReadOnly) this.#endWithDisk();
+      else this.crashAgent('of its ledger');
+    });
+  }
 
   startBroker(): void {
     if (this.broker !== null) return;
@@ -134,11 +138,6 @@ export class Processes {
 
   startAgent(): void {
     if (this.agent !== null) return;
-    if (this.#disk.isReadOnly) {
-      // Its ledger cannot be opened.
-      this.#again(() => this.startAgent());
-      return;
-    }
     this.#lives += 1;
     const life: Life = { name: `agent ${this.#lives}`, alive: true };
     const clock = this.#scheduler.clock(life);

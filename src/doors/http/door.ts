@@ -15,7 +15,7 @@ import {
 import { parseDecimal } from '../../core/numbers.js';
 import { refusal } from '../../core/text.js';
 import type { Log } from '../../sys/log.js';
-import { listenAt, peerOf } from '../../sys/sockets.js';
+import { listenAt, peerOf, type KeptSocket } from '../../sys/sockets.js';
 import { mayUse, type AccessRule } from './access.js';
 import { checkBody, parseJson } from './body.js';
 import { openApi } from './openapi.js';
@@ -94,6 +94,7 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
     return answerError(ports.log, reply, error);
   });
   let house: House | undefined;
+  let kept: KeptSocket | undefined;
   const gate = new Gate();
   for (const route of ports.routes) {
     app.route({
@@ -115,12 +116,15 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
     else allowed.set(socket, mayUse(peerOf(socket), ports.access));
   });
   return {
-    open: (path, behind) => {
+    open: async (path, behind) => {
       house = behind;
       const [uid, gid] = [process.geteuid?.() ?? 0, process.getegid?.() ?? 0];
-      return listenAt(listening, path, { mode: 0o666, uid, gid });
+      kept = await listenAt(listening, path, { mode: 0o666, uid, gid }, ports.log);
     },
-    close: (graceMs) => close(listening, connections, graceMs),
+    close: (graceMs) => {
+      kept?.letGo();
+      return close(listening, connections, graceMs);
+    },
   };
 }
 

@@ -1,7 +1,18 @@
 // `fairlead up` as an operator meets it: who runs as whom, what a second one is told, what a kill of any of the three
 // leaves behind, and that root is needed to start but not to go on.
 
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -76,6 +87,30 @@ test('a checkout that only root may read is enough', async () => {
     await up.ended;
     execFileSync('/bin/umount', ['-l', join(closed, 'checkout')]);
   }
+});
+
+test('a checkout of another user is refused, or named where isolated is set', async () => {
+  await using host = await Host.prepare();
+  const theirs = join(host.dir, 'theirs');
+  mkdirSync(theirs);
+  for (const name of ['bin', 'dist', 'package.json']) cpSync(join(ROOT, name), join(theirs, name), { recursive: true });
+  symlinkSync(realpathSync(join(ROOT, 'node_modules')), join(theirs, 'node_modules'));
+  const program = join(theirs, 'dist/src/agent.js');
+  chownSync(program, 4242, 4242);
+  const ours = readFileSync(host.configFile, 'utf8');
+  writeFileSync(host.configFile, ours.replace('isolated = true', 'isolated = false'));
+  const words = ['up', '--config', host.configFile, '--json'];
+  const refused = await run(join(theirs, 'bin/fairlead'), words);
+  expect(refused.status).toBe(13);
+  expect(JSON.parse(refused.stdout)).toMatchObject({ error: { code: 'helper-untrusted' } });
+  expect(refused.stdout).toContain(`${program} belongs to uid 4242`);
+  expect(existsSync(join(host.dir, 'fairlead/run'))).toBe(false);
+  writeFileSync(host.configFile, ours);
+  const up = launch(join(theirs, 'bin/fairlead'), words);
+  await host.ready(up);
+  expect(up.output()).toContain('"event":"program-not-roots"');
+  up.child.kill('SIGTERM');
+  await up.ended;
 });
 
 test('anybody else than root is told to be root', async () => {

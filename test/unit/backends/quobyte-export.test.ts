@@ -104,7 +104,7 @@ describe('an export', () => {
     'é/v',
     // hosts
     '.r/v',
-    'r./v',
+    'r../v',
     'r..s/v',
     'r-/v',
     `${'a'.repeat(64)}/v`,
@@ -170,6 +170,9 @@ describe('an export', () => {
     ['r:x/v', 'port'],
     ['[r]/v', 'brackets'],
     ['[::1]x/v', 'brackets'],
+    ['2001:db8::1/v', 'IPv6 addresses in brackets'],
+    ['::1/v', 'IPv6 addresses in brackets'],
+    ['r,fe80::1:7861/v', 'IPv6 addresses in brackets'],
   ])('is refused by the rule it breaks: %s', (text, words) => {
     expect(refusalOf(() => quobyte.parseExport(text, 'url')).message).toContain(words);
   });
@@ -183,6 +186,9 @@ describe('a registry', () => {
   it.each([
     ['r', 'r:7861'],
     ['R.Example', 'r.example:7861'],
+    ['r.example.', 'r.example.:7861'],
+    ['r.:1', 'r.:1'],
+    [`${'a.'.repeat(127)}`, `${'a.'.repeat(127)}:7861`],
     ['r:7861', 'r:7861'],
     ['r:1', 'r:1'],
     ['10.0.0.1', '10.0.0.1:7861'],
@@ -197,7 +203,7 @@ describe('a registry', () => {
     expect(parseRegistry(text, 'registries')).toBe(key);
   });
 
-  it.each(['', 'r,s', 'r/v', '-r', 'r:x', 5, null, ['r']])('is refused: %j', (value) => {
+  it.each(['', '.', 'r..', '.r', '1.2.3.4.', 'r,s', 'r/v', '-r', 'r:x', 5, null, ['r']])('is refused: %j', (value) => {
     refusalOf(() => parseRegistry(value, 'registries'));
   });
 });

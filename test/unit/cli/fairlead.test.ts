@@ -120,11 +120,43 @@ describe('with --json', () => {
     expect(JSON.parse(out)).toMatchObject({ error: { code: 'invalid-argument', field: 'consumer', retryable: false } });
     expect(asked).toEqual([]);
   });
+  test('up takes no --socket, which it would have no use for', async () => {
+    const { status, out } = await fairlead(['up', '--socket', socket, '--json']);
+    expect(status).toBe(2);
+    expect(JSON.parse(out)).toMatchObject({ error: { code: 'invalid-argument', field: 'socket' } });
+    expect((await fairlead(['up', '--help'])).out).not.toContain('--socket');
+  });
   test('help and version are objects too', async () => {
     expect(JSON.parse((await fairlead(['--version', '--json'])).out)).toHaveProperty('version');
     expect(JSON.parse((await fairlead(['connect', '-h', '--json'])).out)).toHaveProperty('help');
     expect(JSON.parse((await fairlead(['--json', 'ls', '--help'])).out)).toHaveProperty('help');
   });
+});
+
+test.each(['ls', 'ls --json', '--help'])(
+  'an answer that cannot be written is an error: %s > /dev/full',
+  async (words) => {
+    answer.body = { mounts: [], setAside: [], broker: 'connected', state: 'ready', domains: 'none' };
+    const child = spawn(
+      '/bin/sh',
+      ['-c', `exec "$@" > /dev/full`, 'sh', process.execPath, program, ...words.split(' ')],
+      {
+        env: { ...process.env, FAIRLEAD_SOCKET: socket },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    );
+    let err = '';
+    child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+    expect(await new Promise((resolve) => child.once('close', resolve))).toBe(ERROR_CODES['resource-exhausted'].exit);
+    expect(err).toMatch(/^fairlead: Standard output cannot be written to \(ENOSPC\).*\n$/);
+  },
+);
+
+test('an error that cannot be written still has its status', async () => {
+  answer = { status: 404, body: { error: { code: 'not-found', message: 'It is not there.', retryable: false } } };
+  const words = ['-c', 'exec "$@" 2> /dev/full', 'sh', process.execPath, program, 'ls', '--socket', socket];
+  const child = spawn('/bin/sh', words, { stdio: 'ignore' });
+  expect(await new Promise((resolve) => child.once('close', resolve))).toBe(ERROR_CODES['not-found'].exit);
 });
 
 describe('for people', () => {
@@ -381,7 +413,11 @@ test('twenty clients at once are all answered by a real door', { timeout: 60_000
   const door: HttpDoor = await createHttpDoor({
     routes: ROUTES,
     access: { agentUid: 0, allowedUids: [process.geteuid?.() ?? 0], allowedGids: [] },
-    log: createLog('agent', 'error', { write: () => undefined, flush: () => undefined }),
+    log: createLog('agent', 'error', {
+      write: () => undefined,
+      flush: () => Promise.resolve(),
+      onRoom: () => undefined,
+    }),
     version: '0',
   });
   const path = join(directory, 'door.sock');

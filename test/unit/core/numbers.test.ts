@@ -6,6 +6,7 @@ import {
   parseInteger,
   parsePort,
   parseSize,
+  spellDuration,
 } from '../../../src/core/numbers.js';
 import { refusalOf } from '../../refusal.js';
 
@@ -145,6 +146,17 @@ describe('a duration', () => {
     {},
   ])('is refused: %s', (text) => {
     expect(refusalOf(() => parseDuration(text, 'probe_timeout', day)).field).toBe('probe_timeout');
+  });
+
+  it.each([
+    [1, '1ms'],
+    [1500, '1500ms'],
+    [60_000, '60s'],
+    [3_600_000, '60m'],
+    [86_400_000, '24h'],
+  ])('of %i ms is spelt %s, and read back', (ms, text) => {
+    expect(spellDuration(ms)).toBe(text);
+    expect(parseDuration(text, 'd', { min: ms, max: ms })).toBe(ms);
   });
 
   it('is inside its range, and the message says which', () => {

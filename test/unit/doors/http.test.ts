@@ -74,7 +74,11 @@ const engine: Engine = {
 };
 
 async function open(agentUid = process.geteuid?.() ?? 0): Promise<void> {
-  const sink = { write: (line: string) => void lines.push(line), flush: () => undefined };
+  const sink = {
+    write: (line: string) => void lines.push(line),
+    flush: () => Promise.resolve(),
+    onRoom: () => undefined,
+  };
   door = await createHttpDoor({
     routes: ROUTES,
     access: { agentUid, allowedUids: [], allowedGids: [] },

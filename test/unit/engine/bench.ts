@@ -271,6 +271,7 @@ export class Bench {
 
   #ledger(life: number): Ledger {
     return {
+      fault: null,
       load: () => Promise.resolve({ ...snapshotOf(this.durable), setAside: this.setAside }),
       commit: (changes) =>
         this.#call(life, 'commit', `commit ${changes.map(wordOf).join(' ')}`, () => {

@@ -45,6 +45,18 @@ describe('a request', () => {
     expect(codeOf(request)).toBe('helper-failed');
   });
 
+  it('is answered late with the obstacle that is known then', async () => {
+    const clock = new VirtualClock();
+    const log = { info: () => undefined, warn: () => undefined };
+    let obstacle: FairleadError | null = null;
+    const work = (): Promise<string> => gate().opened.then(() => 'never');
+    const request = watch(answerWithin(clock, log, new Deadline(clock, 1000), work, () => obstacle));
+    await clock.pass(1000);
+    obstacle = new FairleadError('unavailable', 'The disk does not answer.', { field: 'state_dir' });
+    await clock.pass(REPLY_GRACE_MS);
+    expect(codeOf(request)).toBe('unavailable');
+  });
+
   it('may be answered before its work is over, and only once', async () => {
     const clock = new VirtualClock();
     const end = gate();

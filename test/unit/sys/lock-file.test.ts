@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, syml
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { takeLock } from '../../../src/sys/lock-file.js';
+import { blankLocks, takeLock } from '../../../src/sys/lock-file.js';
 
 let directory: string;
 let path: string;
@@ -27,6 +27,19 @@ describe('the lock that decides who is the broker', () => {
     expect(takeLock(path)).toEqual({ taken: false, holder: process.pid });
     release();
     taken()();
+  });
+
+  it('names nobody once it is free', () => {
+    taken()();
+    expect(readFileSync(path, 'latin1')).toBe('');
+  });
+
+  it('names nobody in the last moment of its process, and is still had by it', async () => {
+    const release = taken();
+    await blankLocks();
+    expect(readFileSync(path, 'latin1')).toBe('');
+    expect(takeLock(path)).toEqual({ taken: false, holder: null });
+    release();
   });
 
   it('is in a file that only its user may open', () => {

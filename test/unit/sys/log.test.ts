@@ -6,7 +6,11 @@ const SECRET = 'volume-of-secrets';
 
 function captured(level: LogLevel = 'debug'): { log: Log; lines: string[]; last: () => Record<string, unknown> } {
   const lines: string[] = [];
-  const log = createLog('broker', level, { write: (line) => lines.push(line), flush: () => undefined });
+  const log = createLog('broker', level, {
+    write: (line) => lines.push(line),
+    flush: () => Promise.resolve(),
+    onRoom: () => undefined,
+  });
   return { log, lines, last: () => JSON.parse(lines.at(-1) ?? '') as Record<string, unknown> };
 }
 

@@ -25,13 +25,15 @@ function server(): Server {
   return made;
 }
 
+const silent = { warn: () => undefined };
+
 describe('a listening socket', () => {
   it.each([0, 0o077, 0o777])(
     'has the mode that was asked for under umask %o, and leaves the umask alone',
     async (umask) => {
       const before = process.umask(umask);
       try {
-        await listenAt(server(), path, { mode: 0o660, ...self });
+        await listenAt(server(), path, { mode: 0o660, ...self }, silent);
         expect(process.umask(umask)).toBe(umask);
       } finally {
         process.umask(before);
@@ -48,7 +50,7 @@ describe('a listening socket', () => {
       born = lstatSync(path).mode & 0o777;
     });
     try {
-      await listenAt(listening, path, { mode: 0o666, ...self });
+      await listenAt(listening, path, { mode: 0o666, ...self }, silent);
     } finally {
       process.umask(before);
     }
@@ -58,9 +60,9 @@ describe('a listening socket', () => {
 
   it('replaces the dead socket of an earlier process', async () => {
     const dead = server();
-    await listenAt(dead, path, { mode: 0o600, ...self });
+    await listenAt(dead, path, { mode: 0o600, ...self }, silent);
     const next = server();
-    await listenAt(next, path, { mode: 0o600, ...self });
+    await listenAt(next, path, { mode: 0o600, ...self }, silent);
     const socket = connect(path);
     await new Promise((resolve, reject) => {
       next.once('connection', (accepted: Socket) => {
@@ -74,13 +76,15 @@ describe('a listening socket', () => {
 
   it('is refused where something other than a socket lies, which stays', async () => {
     writeFileSync(path, 'precious');
-    await expect(listenAt(server(), path, { mode: 0o600, ...self })).rejects.toMatchObject({ code: 'config-invalid' });
+    await expect(listenAt(server(), path, { mode: 0o600, ...self }, silent)).rejects.toMatchObject({
+      code: 'config-invalid',
+    });
     expect(lstatSync(path).isFile()).toBe(true);
   });
 
   it('knows process, user and group of whoever connects, and nothing once the socket is closed', async () => {
     const listening = server();
-    await listenAt(listening, path, { mode: 0o600, ...self });
+    await listenAt(listening, path, { mode: 0o600, ...self }, silent);
     const accepted = new Promise<Socket>((resolve) => listening.once('connection', resolve));
     const client = connect(path);
     const socket = await accepted;
