@@ -16,9 +16,9 @@ import { until } from '../../rig/until.js';
 /** Somebody whom the configuration lets in by user, and somebody by group. */
 const GUEST = { uid: 12_346, gid: 12_346 };
 const MEMBER = { uid: 12_347, gid: 12_348 };
-/** As the configuration of the door has it (src/core/limits.ts). */
+/** As the limits have it (src/core/limits.ts); the connections are root's. */
 const BODY_BYTES = 65_536;
-const CONNECTIONS = 2048;
+const CONNECTIONS = 1536;
 const SLOW_MS = 10_000;
 
 let host: Host;

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseVolume } from '../../../src/backends/registry.js';
 import { FairleadError } from '../../../src/core/errors.js';
-import { MAX_BODY_BYTES, MAX_HTTP_REQUESTS } from '../../../src/core/limits.js';
+import { HTTP_REQUESTS, MAX_BODY_BYTES } from '../../../src/core/limits.js';
 import type { ConnectReply, Engine, RequestContext } from '../../../src/core/requests.js';
 import { leafOf, type Export } from '../../../src/core/volume.js';
 import { mayUse } from '../../../src/doors/http/access.js';
@@ -319,7 +319,7 @@ test('too many requests at once are refused, and those in progress are answered'
   const body = { url: URL, consumer: 'cli:a' };
   const waiting: Promise<Answer>[] = [];
   // In portions: the kernel queues only so many connections (listen(2)) and refuses the rest with EAGAIN.
-  while (waiting.length < MAX_HTTP_REQUESTS) {
+  while (waiting.length < HTTP_REQUESTS.root) {
     for (let i = 0; i < 256; i += 1) waiting.push(ask('POST', '/v1/connect', body));
     await expect.poll(() => calls.length, { timeout: 10_000, interval: 5 }).toBe(waiting.length);
   }
