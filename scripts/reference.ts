@@ -111,7 +111,7 @@ function api(): string {
   return page(
     '# HTTP',
     'The agent speaks HTTP/1.1 with JSON on the unix socket `agent.sock` in `run_dir`. The same is described for programs by the OpenAPI document that it serves at `GET /v1/openapi.json`.',
-    'Who may ask is decided once a connection, by the credentials of the process at the other end: root, the agent’s own user, and whoever `allowed_uids` and `allowed_gids` name. Unknown fields are refused. Requests without a body may say their deadline as `?timeoutMs=`. A client that closes its connection takes back its interest, not what was done already.',
+    'Who may ask is decided once a connection, by the credentials of the process at the other end: root, the agent’s own user, and whoever `allowed_uids` and `allowed_gids` name. Unknown fields are refused, in the query too. A method that a path has not is answered 405 with `Allow`, a body of another type than `application/json` 415. Requests without a body may say their deadline as `?timeoutMs=`. Requests on one connection are answered one after the other. A client that closes its connection takes back its interest, not what was done already.',
     '```\ncurl --unix-socket /run/fairlead/agent.sock http://localhost/v1/mounts\n```',
     ...ROUTES.flatMap(({ method, path, summary, flags, body, reply }) => [
       `## ${method} ${path}`,
@@ -130,7 +130,7 @@ function api(): string {
       fields(z.toJSONSchema(reply, { io: 'output' }) as Schema),
     ]),
     '## Errors',
-    'Every error, of whatever layer, has this form, with the [status of its code](errors.md).',
+    'Every error, of whatever layer, has this form, with the [status of its code](errors.md); for the fields `method` and `content-type` it is 405 and 415.',
     fields(z.toJSONSchema(errorReply, { io: 'output' }) as Schema),
   );
 }

@@ -10,8 +10,8 @@ import { refusal } from '../../core/text.js';
 import type { Log } from '../../sys/log.js';
 import type { House, Route } from '../route.js';
 import type { AccessRule } from './access.js';
-import { checkBody, parseJson } from './body.js';
-import { answerError, answerRaw, malformed, tooMany } from './errors.js';
+import { checkBody, parseJson, shownName } from './body.js';
+import { answerError, answerRaw, malformed, tooMany, wrongMethod } from './errors.js';
 import { createParser, Listener } from './listener.js';
 import { openApi } from './openapi.js';
 import type { Paced } from './paced.js';
@@ -37,6 +37,9 @@ export interface HttpDoor {
   close(graceMs: number): Promise<void>;
 }
 
+/** Where the document is that describes all of this. */
+const OPENAPI = { method: 'GET', path: '/v1/openapi.json' } as const;
+
 /** Makes the door, and loads all of its code: later the process may not be allowed to read it any more. */
 export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
   const { log, access } = ports;
@@ -61,11 +64,9 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
     }
   });
   app.setErrorHandler((error, _, reply) => answerError(log, reply, error));
-  app.setNotFoundHandler((_, reply) => {
-    const error = new FairleadError('not-found', 'There is no such request here; see GET /v1/openapi.json.', {
-      field: 'path',
-    });
-    return answerError(log, reply, error);
+  const methods = methodsByPath([...ports.routes, OPENAPI]);
+  app.addHook('onRequest', (request, reply, done) => {
+    done(faultOf(request, reply, methods) ?? undefined);
   });
   let house: House | undefined;
   const requests = new Places(HTTP_REQUESTS);
@@ -85,7 +86,14 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
     });
   }
   const document = openApi(ports.version, ports.routes);
-  app.get('/v1/openapi.json', () => document);
+  app.route({
+    method: OPENAPI.method,
+    url: OPENAPI.path,
+    handler: ({ query }) => {
+      checkQuery(query, []);
+      return document;
+    },
+  });
   await app.ready();
   if (parser === undefined) throw new Error('fastify made no server');
   const listener = new Listener(parser, access, log);
@@ -102,11 +110,46 @@ function connectionOf(request: FastifyRequest): Paced {
   return request.raw.socket as unknown as Paced;
 }
 
+/** The methods that each path has: a pattern of the path, and they in the form of the header Allow. */
+function methodsByPath(routes: readonly Pick<Route, 'method' | 'path'>[]): ReadonlyMap<RegExp, string> {
+  const allow = new Map<string, string[]>();
+  for (const { method, path } of routes) {
+    const also = method === 'GET' ? [method, 'HEAD'] : [method];
+    allow.set(path, [...(allow.get(path) ?? []), ...also]);
+  }
+  const patternOf = (path: string): RegExp =>
+    new RegExp(`^${path.replaceAll('.', '\\.').replaceAll('{leaf}', '[^/]+')}$`);
+  return new Map([...allow].map(([path, those]) => [patternOf(path), those.join(', ')]));
+}
+
+/** What is wrong with a request before its body is looked at; null if nothing is. */
+function faultOf(
+  { is404, url, raw }: FastifyRequest,
+  reply: FastifyReply,
+  methods: ReadonlyMap<RegExp, string>,
+): FairleadError | null {
+  if (raw.httpVersion === '1.1' && raw.headers.host === undefined) {
+    return new FairleadError('invalid-argument', 'host must be given, as HTTP/1.1 wants; any will do.', {
+      field: 'host',
+    });
+  }
+  if (!is404) return null;
+  const path = url.split('?', 1)[0] ?? '';
+  const [, allow] = [...methods].find(([pattern]) => pattern.test(path)) ?? [];
+  if (allow !== undefined) {
+    void reply.header('allow', allow);
+    return wrongMethod(allow);
+  }
+  return new FairleadError('not-found', 'There is no such request here; see GET /v1/openapi.json.', { field: 'path' });
+}
+
 function serve(route: Route, request: FastifyRequest, reply: FastifyReply, house: House | undefined): unknown {
   if (house === undefined) throw new Error('the door is not open');
   if (route.body !== null && request.body === undefined) {
     throw new FairleadError('invalid-argument', 'body must be a JSON object.', { field: 'body' });
   }
+  if (route.body === null && request.body !== undefined) throw refusal('body', 'must not be there in this request');
+  checkQuery(request.query, [...Object.keys(route.flags ?? {}), ...(route.body === null ? ['timeoutMs'] : [])]);
   const body = route.body === null ? undefined : checkBody(route.body, request.body);
   const gone = new AbortController();
   reply.raw.once('close', () => {
@@ -116,6 +159,13 @@ function serve(route: Route, request: FastifyRequest, reply: FastifyReply, house
   const deadlineMs = (route.body === null ? askedDeadline(request.query) : null) ?? route.deadlineMs(body);
   const flags = askedFlags(route, request.query);
   return route.answer({ body, leaf, flags }, { deadlineMs, signal: gone.signal }, house);
+}
+
+/** Refuses what a query says beyond these names. */
+function checkQuery(query: unknown, known: readonly string[]): void {
+  const unknown = Object.keys(query as object).find((name) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw refusal(shownName(unknown), 'is not in the query of this request; see GET /v1/openapi.json');
 }
 
 /** Requests without a body may say their deadline behind the path. */

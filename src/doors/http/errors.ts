@@ -3,10 +3,14 @@
 import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { FastifyReply } from 'fastify';
-import { ERROR_CODES, errorBody, FairleadError } from '../../core/errors.js';
+import { ERROR_CODES, errorBody, type ErrorBody, FairleadError } from '../../core/errors.js';
 import { HTTP_REQUEST_TIMEOUT_MS, MAX_BODY_BYTES, MAX_HTTP_HEADER_BYTES } from '../../core/limits.js';
 import type { Log } from '../../sys/log.js';
 
+const BETTER_STATUS: ReadonlyMap<string, number> = new Map([
+  ['method', 405],
+  ['content-type', 415],
+]);
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** Answers a request with an error, of whatever layer; what nobody foresaw is logged. */
@@ -14,7 +18,13 @@ export function answerError(log: Log, reply: FastifyReply, error: unknown): Fast
   const typed = typedError(error);
   if (!(typed instanceof FairleadError)) log.error('http-unforeseen-error', { error: typed });
   const body = errorBody(typed);
-  return reply.code(ERROR_CODES[body.code].http ?? 500).send({ error: body });
+  return reply.code(statusOf(body)).send({ error: body });
+}
+
+/** The status of an error's code; for two fields of a request there is a better one (RFC 9110, 15.5.6 and 15.5.16). */
+function statusOf({ code, field }: Pick<ErrorBody, 'code'> & { readonly field?: string | undefined }): number {
+  const better = code === 'invalid-argument' && field !== undefined ? BETTER_STATUS.get(field) : undefined;
+  return better ?? ERROR_CODES[code].http ?? 500;
 }
 
 /** What fastify itself refuses, as one of our own errors; everything else unchanged. */
@@ -57,6 +67,13 @@ export function malformed(error: Error & { readonly code?: string }): FairleadEr
   }
 }
 
+/** The refusal of a method that the path has not. */
+export function wrongMethod(allow: string): FairleadError {
+  return new FairleadError('invalid-argument', `method must be ${allow.replace(', ', ' or ')} at this path.`, {
+    field: 'method',
+  });
+}
+
 /** The refusal of who may not ask. */
 export function stranger(): FairleadError {
   return new FairleadError(
@@ -79,9 +96,8 @@ export function answerRaw(socket: Duplex, error: FairleadError): void {
 /** A whole answer, after which the connection ends. */
 export function rawAnswer(error: FairleadError): string {
   const text = JSON.stringify({ error: errorBody(error) });
-  const status = ERROR_CODES[error.code].http ?? 500;
   return (
-    `HTTP/1.1 ${status} ${error.code}\r\ncontent-type: ${JSON_TYPE}\r\n` +
+    `HTTP/1.1 ${statusOf(error)} ${error.code}\r\ncontent-type: ${JSON_TYPE}\r\n` +
     `content-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`
   );
 }

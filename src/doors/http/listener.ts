@@ -12,7 +12,7 @@ import {
 import type { Log } from '../../sys/log.js';
 import { listenAt, peerOf, restrictConnecting } from '../../sys/sockets.js';
 import { mayUse, type AccessRule } from './access.js';
-import { answerUnasked, rawAnswer, stranger, tooMany } from './errors.js';
+import { answerRaw, answerUnasked, rawAnswer, stranger, tooMany, wrongMethod } from './errors.js';
 import { Floods, type Shut } from './floods.js';
 import { Paced, type Shared } from './paced.js';
 import { Places } from './places.js';
@@ -30,10 +30,18 @@ export function createParser(handle: RequestListener): HttpServer {
     headersTimeout: HTTP_REQUEST_TIMEOUT_MS,
     connectionsCheckingInterval: SLOWNESS_CHECK_MS,
     maxHeaderSize: MAX_HTTP_HEADER_BYTES,
+    // It would be refused in another form than every other request.
+    requireHostHeader: false,
   });
-  server.on('request', (request, response) => {
+  const answer: RequestListener = (request, response) => {
     if ((request.socket as unknown as Paced).begin(request, response)) handle(request, response);
     else answerUnasked(response);
+  };
+  server.on('request', answer);
+  // What somebody expects beyond an answer makes no difference (RFC 9110, 10.1.1).
+  server.on('checkExpectation', answer);
+  server.on('connect', (_, connection) => {
+    answerRaw(connection, wrongMethod('GET, POST, DELETE'));
   });
   // Node begins to look for slow clients when its server listens, which this one never does.
   server.emit('listening');
