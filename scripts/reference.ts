@@ -23,6 +23,8 @@ interface Schema {
   readonly required?: readonly string[];
   readonly items?: Schema;
   readonly anyOf?: readonly Schema[];
+  readonly $ref?: string;
+  readonly $defs?: Readonly<Record<string, Schema>>;
 }
 
 const NOTE = '<!-- Made from the code by `make reference`; changes by hand are overwritten. -->';
@@ -125,14 +127,27 @@ function api(): string {
               Object.entries(flags).map(([name, meaning]) => [`\`${name}=true\``, meaning]),
             ),
           ]),
-      ...(body === null ? [] : ['Request:', fields(z.toJSONSchema(body, { io: 'input' }) as Schema)]),
+      ...(body === null ? [] : ['Request:', fields(whole(body, 'input'))]),
       'Reply:',
-      fields(z.toJSONSchema(reply, { io: 'output' }) as Schema),
+      fields(whole(reply, 'output')),
     ]),
     '## Errors',
     'Every error, of whatever layer, has this form, with the [status of its code](errors.md); for the fields `method` and `content-type` it is 405 and 415.',
-    fields(z.toJSONSchema(errorReply, { io: 'output' }) as Schema),
+    fields(whole(errorReply, 'output')),
   );
+}
+
+/** The form's schema with everything that it refers to in its place. */
+function whole(form: z.ZodType, io: 'input' | 'output'): Schema {
+  const root = z.toJSONSchema(form, { io }) as Schema;
+  const inPlace = (part: unknown): unknown => {
+    if (typeof part !== 'object' || part === null) return part;
+    if (Array.isArray(part)) return part.map(inPlace);
+    const { $ref, ...own } = part as Schema;
+    const named = $ref === undefined ? {} : (root.$defs?.[$ref.replace('#/$defs/', '')] ?? {});
+    return Object.fromEntries(Object.entries({ ...named, ...own }).map(([name, value]) => [name, inPlace(value)]));
+  };
+  return inPlace(root) as Schema;
 }
 
 function fields(schema: Schema): string {

@@ -25,6 +25,8 @@ export interface HttpDoorPorts {
   readonly log: Log;
   /** Version of this program. */
   readonly version: string;
+  /** What every volume URL matches, for the OpenAPI document. */
+  readonly volumePattern: string;
 }
 
 /** A door that can be opened and closed. */
@@ -85,7 +87,7 @@ export async function createHttpDoor(ports: HttpDoorPorts): Promise<HttpDoor> {
       },
     });
   }
-  const document = openApi(ports.version, ports.routes);
+  const document = openApi(ports);
   app.route({
     method: OPENAPI.method,
     url: OPENAPI.path,
