@@ -23,6 +23,8 @@ interface Schema {
   readonly required?: readonly string[];
   readonly items?: Schema;
   readonly anyOf?: readonly Schema[];
+  readonly $ref?: string;
+  readonly $defs?: Readonly<Record<string, Schema>>;
 }
 
 const NOTE = '<!-- Made from the code by `make reference`; changes by hand are overwritten. -->';
@@ -111,7 +113,7 @@ function api(): string {
   return page(
     '# HTTP',
     'The agent speaks HTTP/1.1 with JSON on the unix socket `agent.sock` in `run_dir`. The same is described for programs by the OpenAPI document that it serves at `GET /v1/openapi.json`.',
-    'Who may ask is decided once a connection, by the credentials of the process at the other end: root, the agent’s own user, and whoever `allowed_uids` and `allowed_gids` name. Unknown fields are refused. Requests without a body may say their deadline as `?timeoutMs=`. A client that closes its connection takes back its interest, not what was done already.',
+    'Who may ask is decided once a connection, by the credentials of the process at the other end: root, the agent’s own user, and whoever `allowed_uids` and `allowed_gids` name. Unknown fields are refused, in the query too. A method that a path has not is answered 405 with `Allow`, a body of another type than `application/json` 415. Requests without a body may say their deadline as `?timeoutMs=`. Requests on one connection are answered one after the other. A client that closes its connection takes back its interest, not what was done already.',
     '```\ncurl --unix-socket /run/fairlead/agent.sock http://localhost/v1/mounts\n```',
     ...ROUTES.flatMap(({ method, path, summary, flags, body, reply }) => [
       `## ${method} ${path}`,
@@ -125,14 +127,27 @@ function api(): string {
               Object.entries(flags).map(([name, meaning]) => [`\`${name}=true\``, meaning]),
             ),
           ]),
-      ...(body === null ? [] : ['Request:', fields(z.toJSONSchema(body, { io: 'input' }) as Schema)]),
+      ...(body === null ? [] : ['Request:', fields(whole(body, 'input'))]),
       'Reply:',
-      fields(z.toJSONSchema(reply, { io: 'output' }) as Schema),
+      fields(whole(reply, 'output')),
     ]),
     '## Errors',
-    'Every error, of whatever layer, has this form, with the [status of its code](errors.md).',
-    fields(z.toJSONSchema(errorReply, { io: 'output' }) as Schema),
+    'Every error, of whatever layer, has this form, with the [status of its code](errors.md); for the fields `method` and `content-type` it is 405 and 415.',
+    fields(whole(errorReply, 'output')),
   );
+}
+
+/** The form's schema with everything that it refers to in its place. */
+function whole(form: z.ZodType, io: 'input' | 'output'): Schema {
+  const root = z.toJSONSchema(form, { io }) as Schema;
+  const inPlace = (part: unknown): unknown => {
+    if (typeof part !== 'object' || part === null) return part;
+    if (Array.isArray(part)) return part.map(inPlace);
+    const { $ref, ...own } = part as Schema;
+    const named = $ref === undefined ? {} : (root.$defs?.[$ref.replace('#/$defs/', '')] ?? {});
+    return Object.fromEntries(Object.entries({ ...named, ...own }).map(([name, value]) => [name, inPlace(value)]));
+  };
+  return inPlace(root) as Schema;
 }
 
 function fields(schema: Schema): string {

@@ -1,9 +1,11 @@
 // Everything that this host can run: the fast loop, the fast tests on the other supported Node, the simulation, the real
 // tests in namespaces of their own, the original defects put back one at a time, and what may be concluded of the claims.
-// What cannot run is named with the reason. `prove` runs more seeds, and the campaign on real mounts. The last line is `N passed, N failed, N skipped`.
+// What cannot run is named with the reason. `prove` runs more seeds, the campaign on real mounts, and the HTTP interface against its
+// own description. The last line is `N passed, N failed, N skipped`.
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { installApiTools } from './api-tools.mjs';
 import { fastLoop } from './check.mjs';
 import { ISOLATED } from './isolated.mjs';
 import { installPackages } from './packages.mjs';
@@ -16,6 +18,9 @@ const SEEDS = { test: 2000, prove: 50_000 };
 
 /** Rounds of the campaign on real mounts, which only `prove` runs. */
 const CAMPAIGN_ROUNDS = 200;
+
+/** Requests of each operation of the HTTP interface, which only `prove` makes. */
+const API_EXAMPLES = 200;
 
 const mode = process.argv[2] === 'prove' ? 'prove' : 'test';
 
@@ -59,12 +64,19 @@ async function campaign() {
   return counted('campaign on real mounts', [...ISOLATED, ...program]);
 }
 
+async function api() {
+  const name = 'the HTTP interface by its own description';
+  const why = (await whyNoMounts()) ?? (await installApiTools());
+  if (why !== null) return skip(name, why);
+  return counted(name, [...ISOLATED, process.execPath, 'dist/scripts/api.js', String(API_EXAMPLES)]);
+}
+
 forgetResults();
 const counts = await fastLoop();
 counts.push(await onOtherNode());
 counts.push(await vitest('simulation', ['--project', 'sim'], { env: { FAIRLEAD_SIM_SEEDS: String(SEEDS[mode]) } }));
 counts.push(await realTests());
-if (mode === 'prove') counts.push(await campaign());
+if (mode === 'prove') counts.push(await campaign(), await api());
 counts.push(await counted('original defects put back', [process.execPath, 'dist/scripts/mutants.js']));
 counts.push(await check('claims settled by what ran', [process.execPath, 'dist/scripts/claims-report.js']));
 finish(counts);

@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { backendOf, parseVolume } from './backends/registry.js';
+import { backendOf, parseVolume, VOLUME_PATTERN } from './backends/registry.js';
 import { BrokerClient } from './broker/client.js';
 import { SOCKET as BROKER_SOCKET } from './broker/protocol.js';
 import { loadConfig, type Config } from './config.js';
@@ -65,6 +65,7 @@ async function run(config: Config, log: Log, stop: AbortSignal): Promise<void> {
     access: { agentUid: config.runAs.uid, allowedUids: config.allowedUids, allowedGids: config.allowedGids },
     log,
     version: VERSION,
+    volumePattern: VOLUME_PATTERN,
   });
   dropTo(config.runAs);
   const release = await agentLock(config.runDir, stop);

@@ -62,6 +62,11 @@ export interface HelperFailure {
 /** One kind of filesystem. */
 export interface Backend<Name extends BackendName = BackendName> {
   readonly name: Name;
+  /**
+   * What every export matches, as a regular expression in text, not anchored: for the OpenAPI document. It may say less than
+   * {@link Backend.parseExport} does, never more.
+   */
+  readonly pattern: string;
   /** The export for `text` (scheme already taken off), or `invalid-argument` naming `field` and the rule. */
   parseExport(text: string, field: string): Export;
   /** Refuses (`permission-denied`) a volume that this host's configuration does not allow. */

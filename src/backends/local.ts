@@ -4,6 +4,7 @@
 import { FairleadError } from '../core/errors.js';
 import type { MountEntry } from '../core/mountinfo.js';
 import { isBelow, parseAbsolutePath } from '../core/paths.js';
+import { urlCharacter } from '../core/patterns.js';
 import { refusal } from '../core/text.js';
 import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
 import type { Export, Volume } from '../core/volume.js';
@@ -11,11 +12,14 @@ import type { Backend, LocalSettings, MountWay } from './backend.js';
 import { explainHelper } from './helper-failure.js';
 import { judgeFacts } from './judgement.js';
 
+const character = (also: string): string => urlCharacter(`?#%\\\\${also}`);
+
 /** See the file's head. */
 export const local: Backend<'local'> = {
   name: 'local',
   identifiedBySource: true,
   witness: null,
+  pattern: `(?:/(?!\\.{1,2}(?:/|$))${character('\\-')}${character('')}*)+`,
 
   parseExport(text: string, field: string): Export {
     const path = parseAbsolutePath(text, field);

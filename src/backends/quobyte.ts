@@ -5,6 +5,7 @@ import { option } from '../core/argv.js';
 import { FairleadError } from '../core/errors.js';
 import { MAX_EXPORT_BYTES } from '../core/limits.js';
 import type { MountEntry } from '../core/mountinfo.js';
+import { urlCharacter } from '../core/patterns.js';
 import { checkText, hasForbidden, refusal } from '../core/text.js';
 import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
 import type { Export, Volume } from '../core/volume.js';
@@ -18,7 +19,8 @@ import { parseRegistries, parseRegistry } from './registries.js';
  * `_`. Narrower than what the server allows, on purpose: no blank, quote, comma, `?`, `#`, `%` or backslash has a
  * meaning to get wrong here, and nothing looks like an option or a hidden directory.
  */
-const VOLUME_NAME = /^[\p{L}\p{N}_][\p{L}\p{N}\p{M}._+=@~:-]*$/u;
+const NAME = '[\\p{L}\\p{N}_][\\p{L}\\p{N}\\p{M}._+=@~:-]*';
+const VOLUME_NAME = new RegExp(`^${NAME}$`, 'u');
 /** `quobyte@<registry>[|<registry>…]/<volume>` (seen in the mount tables of clients 1.x to 3.x; commas become `|`). */
 const SOURCE = /^quobyte@([^/]+)\/([^/]+)$/;
 const FS_TYPES: readonly string[] = ['fuse.quobyte', 'fuse'];
@@ -32,6 +34,7 @@ export const quobyte: Backend<'quobyte'> = {
   name: 'quobyte',
   identifiedBySource: false,
   witness: 'quobyte.info',
+  pattern: `${urlCharacter('@')}+/${NAME}`,
 
   parseExport(text: string, field: string): Export {
     checkText(text, field, { maxBytes: MAX_EXPORT_BYTES, blanks: 'refused' });

@@ -9,6 +9,9 @@ import { quobyte } from './quobyte.js';
 
 const BACKENDS: { readonly [Name in BackendName]: Backend<Name> } = { quobyte, local };
 
+/** What every text matches that {@link parseVolume} takes, as a regular expression in text. */
+export const VOLUME_PATTERN = `^(?:(?:quobyte://)?${quobyte.pattern}|local://${local.pattern})$`;
+
 /** The backend of that name. */
 export function backendOf<Name extends BackendName>(name: Name): Backend<Name> {
   return BACKENDS[name];

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { request, type IncomingMessage } from 'node:http';
 import { dirname, join } from 'node:path';
 import { FairleadError, errorFromBody, isErrorCode, type ErrorBody } from '../core/errors.js';
-import { REPLY_GRACE_MS } from '../core/limits.js';
+import { REPLY_GRACE_MS, SHUT_LAST_MS } from '../core/limits.js';
 import { escapeForLog } from '../core/text.js';
 import type { Question } from './command.js';
 
@@ -147,7 +147,7 @@ function explain(error: unknown, socket: string): unknown {
     case 'EPERM':
       return new FairleadError(
         'permission-denied',
-        `This user may not reach the socket ${at}. Ask as root, or have the directories above it opened for search (chmod o+x).`,
+        `This user may not reach the socket ${at} now. Ask as root, or have the directories above it opened for search (chmod o+x). Who makes too many connections is kept away for up to ${SHUT_LAST_MS / 1000} seconds.`,
         { cause: error },
       );
     case 'EAGAIN':

@@ -4,20 +4,20 @@
 
 import { IOTUNE_KEYS, type BlockSizes, type DiskOptions, type Iotune, type IotuneKey } from './disk.js';
 import { parseInteger } from './numbers.js';
+import * as patterns from './patterns.js';
 import { checkText, refusal } from './text.js';
 
 /** QEMU's largest limit (libvirt's QEMU_BLOCK_IOTUNE_MAX, QEMU's THROTTLE_VALUE_MAX). */
-const MAX_IOTUNE = 1_000_000_000_000_000;
+export const MAX_IOTUNE = 1_000_000_000_000_000;
 /** Bytes: the bounds of QEMU's block sizes, powers of two (QEMU's MAX_BLOCK_SIZE, 2 MiB since 5.2). */
-const BLOCK_BYTES = { min: 512, max: 2_097_152 };
+export const BLOCK_BYTES = { min: 512, max: 2_097_152 };
 /** The last unit of a virtio-scsi controller (QEMU's VIRTIO_SCSI_MAX_LUN). */
-const MAX_UNIT = 16_383;
+export const MAX_UNIT = 16_383;
 /** Bytes of a serial or an alias. */
-const MAX_TEXT_BYTES = 128;
-const SERIAL = /^[A-Za-z0-9][A-Za-z0-9_.+ -]*$/;
-/** libvirt takes aliases of these only, and drops others without a word (USER_ALIAS_CHARS in domain_conf.c). */
-const ALIAS = /^ua-[A-Za-z0-9_-]+$/;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+export const MAX_TEXT_BYTES = 128;
+const SERIAL = new RegExp(patterns.SERIAL);
+const ALIAS = new RegExp(patterns.ALIAS);
+const UUID = new RegExp(patterns.UUID);
 
 const PARSERS: { readonly [Name in keyof DiskOptions]-?: (value: unknown, field: string) => DiskOptions[Name] } = {
   serial: parseSerial,
@@ -59,7 +59,7 @@ export function isAlias(text: string): boolean {
 
 /** The UUID of a libvirt secret, in lower case. */
 export function parseSecret(value: unknown, field: string): string {
-  if (typeof value !== 'string' || !UUID.test(value.toLowerCase())) {
+  if (typeof value !== 'string' || !UUID.test(value)) {
     throw refusal(field, 'must be the UUID of a libvirt secret, in its dashed form');
   }
   return value.toLowerCase();

@@ -3,6 +3,7 @@
 // guest can write any header into a raw disk (CVE-2024-32498).
 
 import type { AbsolutePath } from './paths.js';
+import * as patterns from './patterns.js';
 import { refusal } from './text.js';
 import type { Access } from './verdict.js';
 import type { BackendName } from './volume.js';
@@ -12,10 +13,16 @@ import { toXml, type Element } from './xml.js';
 const SOURCE_TYPE = 'file';
 const DRIVER_NAME = 'qemu';
 
-const FORMATS = ['raw', 'qcow2'] as const;
+/** Every format that a disk may have. */
+export const FORMATS = ['raw', 'qcow2'] as const;
 const CACHES = ['none', 'directsync', 'writethrough', 'writeback', 'unsafe'] as const;
 const IOS = ['native', 'threads', 'io_uring'] as const;
-const BUSES = ['virtio', 'scsi', 'sata', 'ide', 'usb'] as const;
+/** Every bus that a disk may be on. */
+export const BUSES = ['virtio', 'scsi', 'sata', 'ide', 'usb'] as const;
+
+/** Buses on which a running guest can be given a disk, of those that are worth it. */
+export const PLUGGABLE_BUSES = ['virtio', 'scsi'] as const;
+const DEVICE = new RegExp(patterns.DEVICE);
 
 /** What is in the file. */
 export type DiskFormat = (typeof FORMATS)[number];
@@ -122,15 +129,24 @@ export type FieldOf = (part: keyof DiskOptions | 'access') => string;
 
 const fieldOfRequest: FieldOf = (part) => (part === 'access' ? 'readOnly' : `options.${part}`);
 
-/** The description of one disk; `invalid-argument` for parts that QEMU cannot have together. */
-export function describeDisk(choice: DiskChoice, field: FieldOf = fieldOfRequest): DiskDescription {
-  const { format, driver, bus, access, options } = choice;
+/** What a choice says that can be wrong together with the rest of it. */
+type Checked = Pick<DiskChoice, 'format' | 'driver' | 'bus' | 'access' | 'options'>;
+
+/** Refuses (`invalid-argument`) what QEMU cannot have together. */
+export function checkDiskChoice(choice: Checked, field: FieldOf = fieldOfRequest): void {
+  const { bus, access, options } = choice;
   // libvirt: "readonly sata disks are not supported".
   if (access === 'read-only' && (bus === 'ide' || bus === 'sata')) {
     throw refusal(field('access'), 'is not for the buses ide and sata: use virtio, scsi or usb');
   }
   if (options.unit !== undefined && bus !== 'scsi') throw refusal(field('unit'), 'is for the bus scsi only');
   if (options.shareable === true) checkShareable(choice, field('shareable'));
+}
+
+/** The description of one disk; `invalid-argument` for parts that QEMU cannot have together. */
+export function describeDisk(choice: DiskChoice, field: FieldOf = fieldOfRequest): DiskDescription {
+  checkDiskChoice(choice, field);
+  const { format, driver, bus, access, options } = choice;
   const { serial = null, alias = null, iotune = null, blockSizes = null, discard, encryption, unit } = options;
   return {
     protocol: choice.backend,
@@ -155,7 +171,7 @@ export function describeDisk(choice: DiskChoice, field: FieldOf = fieldOfRequest
  * Two hosts that each cache one disk corrupt it, and a qcow2 has metadata that only one QEMU may write (libvirt refuses that at
  * the start of the guest: "requires use of supported storage format").
  */
-function checkShareable({ driver, format, access }: DiskChoice, field: string): void {
+function checkShareable({ driver, format, access }: Checked, field: string): void {
   if (driver.cache !== 'none' && driver.cache !== 'directsync') {
     throw refusal(field, 'needs driver_cache none or directsync in the configuration of the backend');
   }
@@ -237,9 +253,16 @@ export function parseDiskBus(value: unknown, field: string): DiskBus {
   return value === undefined ? 'virtio' : oneOf(BUSES, value, field);
 }
 
+/** One of {@link PLUGGABLE_BUSES}; absent means `virtio`. */
+export function parsePluggableBus(value: unknown, field: string): DiskBus {
+  const bus = PLUGGABLE_BUSES.find((one) => one === (value === undefined ? 'virtio' : value));
+  if (bus === undefined) throw refusal(field, `must be ${PLUGGABLE_BUSES.join(' or ')}`);
+  return bus;
+}
+
 /** The guest's device name: `vd`, `sd`, `hd` or `xvd` and one to three letters. */
 export function parseTargetDevice(value: unknown, field: string): string {
-  if (typeof value !== 'string' || !/^(?:vd|sd|hd|xvd)[a-z]{1,3}$/.test(value)) {
+  if (typeof value !== 'string' || !DEVICE.test(value)) {
     throw refusal(field, 'must be a device name such as vda or sdb');
   }
   return value;

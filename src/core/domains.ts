@@ -10,7 +10,7 @@ export type DomainName = Brand<string, 'DomainName'>;
 export type DomainUuid = Brand<string, 'DomainUuid'>;
 
 /** Bytes of a domain's name. */
-const MAX_DOMAIN_BYTES = 255;
+export const MAX_DOMAIN_BYTES = 255;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 /** A disk that a domain has, read from libvirt's XML. */

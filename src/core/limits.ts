@@ -94,12 +94,35 @@ export const INVENTORY_PART_BYTES = 262_144;
 export const DISK_BLOCK_BYTES = 512;
 /** Bytes of the largest disk: 1024 TiB, far from where numbers lose their last digit. */
 export const MAX_DISK_BYTES = 1_125_899_906_842_624;
+/** Bytes of the head of an HTTP request. */
+export const MAX_HTTP_HEADER_BYTES = 16_384;
 /** Bytes of an HTTP request body. */
 export const MAX_BODY_BYTES = 65_536;
-/** Connections open at the HTTP door. */
-export const MAX_HTTP_CONNECTIONS = 2048;
-/** Requests in progress at the HTTP door. */
-export const MAX_HTTP_REQUESTS = 1024;
+/**
+ * Connections open at the HTTP listener: of root; of all other allowed users together; of each of them; and how many are kept for users who
+ * have only few. Together they are less than 4096 descriptors, the smallest hard limit that is common.
+ */
+export const HTTP_CONNECTIONS = { root: 1536, others: 2048, each: 512, kept: 512, few: 8 } as const;
+/** Requests in progress at the HTTP listener, in the same way; together they are the {@link MAX_LINK_REQUESTS}. */
+export const HTTP_REQUESTS = { root: 512, others: 512, each: 256, kept: 128, few: 4 } as const;
+/** Connections that are about to be told that they are refused; of more the oldest is closed unheard. */
+export const MAX_HTTP_REFUSALS = 64;
+/** Bytes of answers that one user may leave unread before his next requests wait. */
+export const MAX_HTTP_UNREAD_BYTES = 33_554_432;
+/** Milliseconds after which a client that reads nothing of its answer loses its connection. */
+export const HTTP_UNREAD_MS = 10_000;
+/** Milliseconds an idle connection is kept for its next request. */
+export const HTTP_IDLE_MS = 60_000;
+/** Connections of one second without a request, of users who may not ask, before the kernel keeps those users from the socket. */
+export const MAX_REFUSED_A_SECOND = 256;
+/** The same of one user who may ask, so that only he is kept away. Far fewer than fill the socket's queue. */
+export const MAX_VAIN_A_SECOND = 1024;
+/** First and longest time for which a user is kept from the socket, milliseconds. */
+export const SHUT_FIRST_MS = 2000;
+/** See {@link SHUT_FIRST_MS}. */
+export const SHUT_LAST_MS = 30_000;
+/** Users who are kept from the socket at the same time, beside those who may not ask. */
+export const MAX_SHUT_USERS = 32;
 /** Milliseconds for a client to send a whole HTTP request. */
 export const HTTP_REQUEST_TIMEOUT_MS = 10_000;
 /** Milliseconds within which SIGTERM ends a process. */

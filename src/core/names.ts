@@ -2,6 +2,7 @@
 
 import type { Brand } from './brand.js';
 import { MAX_CONSUMER_BYTES, MAX_NAME_BYTES } from './limits.js';
+import * as patterns from './patterns.js';
 import { checkText, refusal } from './text.js';
 
 /** `KIND:ID`, for instance `nova:<uuid>` or `cli:alice`. */
@@ -14,9 +15,8 @@ export type User = Brand<string, 'User'>;
 const CONSUMER_KINDS = ['nova', 'vm', 'csi', 'docker', 'cli'] as const;
 type ConsumerKind = (typeof CONSUMER_KINDS)[number];
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-/** IDs of kinds that are not UUIDs: ASCII, first a letter or digit, no slash, so that they can be shown and logged as they are. */
-const PLAIN_ID = /^[A-Za-z0-9][A-Za-z0-9._:@=+~-]*$/;
+const UUID = new RegExp(patterns.UUID);
+const PLAIN_ID = new RegExp(`^${patterns.PLAIN_ID}$`);
 
 /**
  * A consumer from `KIND:ID`. The UUIDs of `nova` and `vm` are brought to lower case; other IDs stay as they are.
@@ -36,9 +36,8 @@ function parseId(kind: ConsumerKind, id: string, field: string): string {
   switch (kind) {
     case 'nova':
     case 'vm': {
-      const uuid = id.toLowerCase();
-      if (!UUID.test(uuid)) throw refusal(field, `must be ${kind}:UUID, with the UUID in its dashed form`);
-      return uuid;
+      if (!UUID.test(id)) throw refusal(field, `must be ${kind}:UUID, with the UUID in its dashed form`);
+      return id.toLowerCase();
     }
     case 'csi':
     case 'docker':

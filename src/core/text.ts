@@ -3,21 +3,16 @@
 // repeats a refused text: messages name the field and the rule.
 
 import { FairleadError } from './errors.js';
+import { FORBIDDEN_CHARACTERS } from './patterns.js';
 
-/**
- * Characters that no accepted text contains: controls (NUL, newline, ESC …), format characters (bidi controls,
- * zero-width characters, byte order mark, soft hyphen, tags), line and paragraph separators, lone surrogates,
- * noncharacters, and whatever Unicode lets a renderer leave out (variation selectors, fillers). Unassigned code points
- * are not among them: what is assigned differs between releases of Node.
- */
-const FORBIDDEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\p{Noncharacter_Code_Point}]/u;
+const FORBIDDEN = new RegExp(`[${FORBIDDEN_CHARACTERS}]`, 'u');
 const FORBIDDEN_ALL = new RegExp(FORBIDDEN.source, 'gu');
 /** Every blank that is not a control already: space, no-break space, ideographic space … */
 const BLANK = /\p{White_Space}/u;
 
 const encoder = new TextEncoder();
 
-/** What a text field allows beyond {@link FORBIDDEN}. */
+/** What a text field allows beyond {@link FORBIDDEN_CHARACTERS}. */
 interface TextRule {
   readonly maxBytes: number;
   /** `inside`: U+0020 only, and neither first nor last. */

@@ -3,6 +3,9 @@
 import { md5 } from '@noble/hashes/legacy.js';
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js';
 import type { Brand } from './brand.js';
+import * as patterns from './patterns.js';
+
+const LEAF = new RegExp(patterns.LEAF);
 
 /** The backends that exist. A new filesystem is one file in backends/ and one word here. */
 export const BACKEND_NAMES = ['quobyte', 'local'] as const;
@@ -41,5 +44,5 @@ export function leafOf(exported: Export): Leaf {
 
 /** Whether `text` has the form of a leaf. */
 export function isLeaf(text: unknown): text is Leaf {
-  return typeof text === 'string' && /^[0-9a-f]{32}$/.test(text);
+  return typeof text === 'string' && LEAF.test(text);
 }

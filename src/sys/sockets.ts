@@ -4,6 +4,7 @@
 import { chmodSync, chownSync, lstatSync, unlinkSync, type Stats } from 'node:fs';
 import { Server as NetServer, type Server, type Socket } from 'node:net';
 import { FairleadError } from '../core/errors.js';
+import { removeAcl, setAcl } from './libc/acl.js';
 import { peerCredentials, type PeerCredentials } from './libc/descriptors.js';
 import { errnoOf } from './libc/errors.js';
 
@@ -93,6 +94,48 @@ async function bind(server: Server, path: string, owner: SocketOwner): Promise<S
 function isAt(path: string, { dev, ino }: Stats): boolean {
   const found = lstatSync(path, { throwIfNoEntry: false });
   return found?.ino === ino && found.dev === dev;
+}
+
+/** Users and groups. */
+export interface Connectors {
+  readonly uids: readonly number[];
+  readonly gids: readonly number[];
+}
+
+const READ_WRITE = 6;
+const NONE = 0;
+
+/**
+ * Changes who may connect to a socket of ours, by an access control list: `only` (null: everybody), but none of `except`. Root always may,
+ * as far as it has CAP_DAC_OVERRIDE, and so may the socket's owner. What waits to be accepted stays.
+ * Throws SystemCallError where the filesystem knows no such lists.
+ */
+export function restrictConnecting(path: string, only: Connectors | null, except: readonly number[]): void {
+  if (only === null && except.length === 0) {
+    removeAclIfAny(path);
+    chmodSync(path, 0o666);
+    return;
+  }
+  const access = only === null ? READ_WRITE : NONE;
+  const allowed = [0, ...(only?.uids ?? [])].filter((uid) => !except.includes(uid));
+  setAcl(path, {
+    owner: READ_WRITE,
+    users: [
+      ...[...new Set(allowed)].map((id) => ({ id, access: READ_WRITE })),
+      ...except.map((id) => ({ id, access: NONE })),
+    ],
+    group: access,
+    groups: [...new Set(only?.gids ?? [])].map((id) => ({ id, access: READ_WRITE })),
+    others: access,
+  });
+}
+
+function removeAclIfAny(path: string): void {
+  try {
+    removeAcl(path);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENODATA' && errnoOf(error) !== 'EOPNOTSUPP') throw error;
+  }
 }
 
 function removeDeadSocket(path: string): void {

@@ -27,12 +27,18 @@ export function checkBody<T>(form: z.ZodType<T>, value: unknown): T {
   const field = issue === undefined || issue.path.length === 0 ? 'body' : issue.path.join('.');
   if (issue === undefined) throw refusal(field, 'has the wrong form');
   if (issue.code === 'unrecognized_keys') {
-    const name = [...issue.path, escapeForLog(cutToBytes(issue.keys[0] ?? '', 64))].join('.');
+    const name = [...issue.path, shownName(issue.keys[0] ?? '')].join('.');
     throw refusal(name, 'is not a field of this request; see GET /v1/openapi.json');
   }
   throw refusal(field, ruleOf(issue, value));
 }
 
+/** A name that somebody made up, as it may stand in an answer. */
+export function shownName(name: string): string {
+  return escapeForLog(cutToBytes(name, MAX_SHOWN_BYTES));
+}
+
+const MAX_SHOWN_BYTES = 64;
 const MILLISECONDS = `must be a whole number of milliseconds from 1 to ${MAX_DEADLINE_MS}`;
 
 function ruleOf(issue: z.core.$ZodIssue, value: unknown): string {

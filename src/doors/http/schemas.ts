@@ -6,9 +6,13 @@ import { ERROR_CODES, type ErrorCode } from '../../core/errors.js';
 import { STEP_KINDS } from '../../core/steps.js';
 import {
   attachmentReply,
+  bus,
   consumer,
+  device,
   disk,
+  DISK_CONTRADICTIONS,
   diskOptions,
+  format,
   holder,
   leaf,
   mountpoint,
@@ -40,22 +44,21 @@ export const disconnectBody = z.strictObject({
 export const validateBody = z.strictObject({ url, timeoutMs: timeoutMs.optional() });
 
 /** POST /v1/disk-config. */
-export const diskConfigBody = z.strictObject({
-  url,
-  disk,
-  format: z.string().optional().meta({ description: 'raw or qcow2; never detected. Default raw.' }),
-  target: z.string().optional().meta({ description: "The guest's device name. Default vdb." }),
-  bus: z.string().optional().meta({ description: 'virtio, scsi, sata, ide or usb. Default virtio.' }),
-  readOnly: readOnly.optional().meta({ description: 'The guest may only read. Default false.' }),
-  options: diskOptions.optional(),
-});
+export const diskConfigBody = z
+  .strictObject({
+    url,
+    disk,
+    format: format.optional(),
+    target: device.optional().meta({ description: "The guest's device name. Default vdb." }),
+    bus: bus.optional().meta({ description: 'virtio, scsi, sata, ide or usb. Default virtio.' }),
+    readOnly: readOnly.optional().meta({ description: 'The guest may only read. Default false.' }),
+    options: diskOptions.optional(),
+  })
+  .meta({ allOf: DISK_CONTRADICTIONS });
 
-const plan = z.object({
-  leaf,
-  mountpoint,
-  verdict,
-  steps: z.array(z.object({ kind: z.enum(STEP_KINDS) })).readonly(),
-});
+const plan = z
+  .object({ leaf, mountpoint, verdict, steps: z.array(z.object({ kind: z.enum(STEP_KINDS) })).readonly() })
+  .meta({ id: 'Plan', description: 'What a connect would do.' });
 
 /** Reply of connect; with `dryRun` the plan. */
 export const connectReply = z.union([attachmentReply, plan]);

@@ -1,7 +1,7 @@
 // What can be asked about disks of virtual machines over HTTP. A route translates; it decides nothing.
 
 import { parseDiskOptions } from '../../core/disk-options.js';
-import { parseDiskFormat, parseTargetDevice, type DiskBus } from '../../core/disk.js';
+import { checkDiskChoice, parseDiskFormat, parsePluggableBus, parseTargetDevice } from '../../core/disk.js';
 import { parseDomainName } from '../../core/domains.js';
 import { FairleadError } from '../../core/errors.js';
 import { DEFAULT_DEADLINE_MS, DEFAULT_SHORT_DEADLINE_MS } from '../../core/limits.js';
@@ -23,22 +23,26 @@ export const VM_ROUTES: readonly Route[] = [
     body: forms.attachBody,
     reply: forms.attachReply,
     deadline: DEFAULT_DEADLINE_MS,
-    answer: ({ body }, context, house) =>
-      doorOf(house).attach(
-        {
-          domain: parseDomainName(body.domain, 'domain'),
-          volume: house.volumes.parseVolume(body.url, 'url'),
-          disk: parseDiskName(body.disk, 'disk'),
-          format: parseDiskFormat(body.format, 'format'),
-          target: body.target === undefined ? null : parseTargetDevice(body.target, 'target'),
-          bus: parsePluggableBus(body.bus),
-          access: body.readOnly === true ? 'read-only' : 'read-write',
-          options: parseDiskOptions(body.options, 'options'),
-          scope: body.persistent === true ? 'both' : 'running',
-          create: body.createBytes === undefined ? null : parseDiskBytes(body.createBytes, 'createBytes'),
-        },
-        context,
-      ),
+    answer: ({ body }, context, house) => {
+      const volume = house.volumes.parseVolume(body.url, 'url');
+      const choice = {
+        format: parseDiskFormat(body.format, 'format'),
+        bus: parsePluggableBus(body.bus, 'bus'),
+        access: body.readOnly === true ? 'read-only' : 'read-write',
+        options: parseDiskOptions(body.options, 'options'),
+      } as const;
+      checkDiskChoice({ ...choice, driver: house.volumes.driverOf(volume) });
+      const request = {
+        ...choice,
+        domain: parseDomainName(body.domain, 'domain'),
+        volume,
+        disk: parseDiskName(body.disk, 'disk'),
+        target: body.target === undefined ? null : parseTargetDevice(body.target, 'target'),
+        scope: body.persistent === true ? 'both' : 'running',
+        create: body.createBytes === undefined ? null : parseDiskBytes(body.createBytes, 'createBytes'),
+      } as const;
+      return doorOf(house).attach(request, context);
+    },
   }),
   route({
     name: 'vmDetach',
@@ -89,13 +93,6 @@ function doorOf({ vm }: House): VmDoor {
     'Disks of virtual machines are switched off here. Set [libvirt] enabled = "yes" in the configuration and restart Fairlead.',
     { field: 'libvirt.enabled' },
   );
-}
-
-/** Buses on which a running guest can be given a disk, of those that are worth it. */
-function parsePluggableBus(value: unknown): DiskBus {
-  const bus = value === undefined ? 'virtio' : value;
-  if (bus !== 'virtio' && bus !== 'scsi') throw refusal('bus', 'must be virtio or scsi');
-  return bus;
 }
 
 function choiceOf(

@@ -2,33 +2,64 @@
 // of core.
 
 import { z } from 'zod';
-import { DISK_BLOCK_BYTES } from '../../core/limits.js';
-import { disconnectReply, disk, diskOptions, leaf, readOnly, timeoutMs, url } from '../forms.js';
+import { PLUGGABLE_BUSES } from '../../core/disk.js';
+import { MAX_DOMAIN_BYTES } from '../../core/domains.js';
+import { DISK_BLOCK_BYTES, MAX_DISK_BYTES } from '../../core/limits.js';
+import * as patterns from '../../core/patterns.js';
+import {
+  device as target,
+  disconnectReply,
+  disk,
+  DISK_CONTRADICTIONS,
+  diskOptions,
+  format,
+  leaf,
+  readOnly,
+  timeoutMs,
+  url,
+} from '../forms.js';
 
-const domain = z.string().meta({ description: 'The domain: its name or its UUID.', examples: ['web-1'] });
-const target = z.string().meta({ description: "The guest's device name.", examples: ['vdb'] });
-const bytes = z.number().meta({ description: `Bytes, a multiple of ${DISK_BLOCK_BYTES}.` });
+const domain = z.string().meta({
+  id: 'DomainName',
+  description: 'The domain: its name or its UUID.',
+  examples: ['web-1'],
+  pattern: patterns.DOMAIN,
+  maxLength: MAX_DOMAIN_BYTES,
+});
+const bytes = z.number().meta({
+  id: 'DiskBytes',
+  description: `Bytes, a multiple of ${DISK_BLOCK_BYTES}.`,
+  type: 'integer',
+  minimum: DISK_BLOCK_BYTES,
+  maximum: MAX_DISK_BYTES,
+  multipleOf: DISK_BLOCK_BYTES,
+});
 const domainReply = z.object({ uuid: z.string(), name: z.string() });
 const path = z.string().meta({ description: 'Absolute path of the file.' });
 
 /** POST /v1/vm/attach. */
-export const attachBody = z.strictObject({
-  domain,
-  url,
-  disk,
-  format: z.string().optional().meta({ description: 'raw or qcow2; never detected. Default raw.' }),
-  target: target.optional().meta({ description: 'Default: the first free one, from vdb or sdb on.' }),
-  bus: z.string().optional().meta({ description: 'virtio or scsi. Default virtio.' }),
-  readOnly: readOnly.optional().meta({ description: 'The guest may only read. Default false.' }),
-  persistent: z.boolean().optional().meta({
-    description: "At the domain's next start too. Required for a domain that is not running. Default false.",
-  }),
-  createBytes: bytes.optional().meta({
-    description: `Have an image of that many bytes made if the file does not exist; a multiple of ${DISK_BLOCK_BYTES}. Default: it must exist.`,
-  }),
-  options: diskOptions.optional(),
-  timeoutMs: timeoutMs.optional(),
-});
+export const attachBody = z
+  .strictObject({
+    domain,
+    url,
+    disk,
+    format: format.optional(),
+    target: target.optional().meta({ description: 'Default: the first free one, from vdb or sdb on.' }),
+    bus: z
+      .string()
+      .optional()
+      .meta({ description: 'virtio or scsi. Default virtio.', enum: [...PLUGGABLE_BUSES] }),
+    readOnly: readOnly.optional().meta({ description: 'The guest may only read. Default false.' }),
+    persistent: z.boolean().optional().meta({
+      description: "At the domain's next start too. Required for a domain that is not running. Default false.",
+    }),
+    createBytes: bytes.optional().meta({
+      description: `Have an image of that many bytes made if the file does not exist; a multiple of ${DISK_BLOCK_BYTES}. Default: it must exist.`,
+    }),
+    options: diskOptions.optional(),
+    timeoutMs: timeoutMs.optional(),
+  })
+  .meta({ allOf: DISK_CONTRADICTIONS });
 
 /** Reply of attach. */
 export const attachReply = z.object({
@@ -43,13 +74,20 @@ export const attachReply = z.object({
 });
 
 /** POST /v1/vm/detach. */
-export const detachBody = z.strictObject({
-  domain,
-  target: target.optional().meta({ description: 'Either this, or url and disk.' }),
-  url: url.optional(),
-  disk: disk.optional(),
-  timeoutMs: timeoutMs.optional(),
-});
+export const detachBody = z
+  .strictObject({
+    domain,
+    target: target.optional().meta({ description: 'Either this, or url and disk.' }),
+    url: url.optional(),
+    disk: disk.optional(),
+    timeoutMs: timeoutMs.optional(),
+  })
+  .meta({
+    oneOf: [
+      { required: ['target'], properties: { url: false, disk: false } },
+      { required: ['url', 'disk'], properties: { target: false } },
+    ],
+  });
 
 /** Reply of detach. */
 export const detachReply = disconnectReply.extend({

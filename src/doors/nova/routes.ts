@@ -16,8 +16,6 @@ import * as forms from './schemas.js';
 import { attachedAs } from './snapshots.js';
 
 const RECORD = 'connectionInfo';
-/** Bytes: what block devices are counted in. */
-const SECTOR_BYTES = 512;
 
 /** The routes of Nova. */
 export const NOVA_ROUTES: readonly Route[] = [
@@ -104,8 +102,8 @@ export const NOVA_ROUTES: readonly Route[] = [
     deadline: DEFAULT_SHORT_DEADLINE_MS,
     answer: ({ body }, _, { engine, volumes }) => {
       const { volume, disk } = parseRecordIdentity(body.connectionInfo, RECORD, volumes);
-      const bytes = parseInteger(body.bytes, 'bytes', { min: SECTOR_BYTES, max: Number.MAX_SAFE_INTEGER });
-      if (bytes % SECTOR_BYTES !== 0) throw refusal('bytes', `must be a multiple of ${SECTOR_BYTES}`);
+      const bytes = parseInteger(body.bytes, 'bytes', { min: forms.SECTOR_BYTES, max: Number.MAX_SAFE_INTEGER });
+      if (bytes % forms.SECTOR_BYTES !== 0) throw refusal('bytes', `must be a multiple of ${forms.SECTOR_BYTES}`);
       const attachment = attachedAs(engine.list().mounts, volume.leaf, consumerOf(body.instance), disk).at(-1);
       if (attachment === undefined) {
         throw new FairleadError('not-found', 'This instance has no such attachment. Connect the disk first.', {

@@ -2,7 +2,10 @@
 // core/connection-info.ts.
 
 import { z } from 'zod';
-import { diskDescription, leaf, timeoutMs } from '../forms.js';
+import { bus, device, diskDescription, leaf, timeoutMs, uuid } from '../forms.js';
+
+/** Bytes: what block devices are counted in. */
+export const SECTOR_BYTES = 512;
 
 /** Not looked into here, so that it arrives as it was sent. */
 const connectionInfo = z.unknown().meta({
@@ -10,7 +13,7 @@ const connectionInfo = z.unknown().meta({
   description:
     "Nova's connection_info, as Nova has it: driver_volume_type, data.export, data.name and so on. Members that Fairlead does not use are ignored.",
 });
-const instance = z.string().meta({ description: "The instance's UUID; its attachments are nova:UUID's." });
+const instance = uuid.meta({ description: "The instance's UUID; its attachments are nova:UUID's." });
 
 /** POST /v1/nova/connect. */
 export const connectBody = z.strictObject({ connectionInfo, instance, timeoutMs: timeoutMs.optional() });
@@ -23,17 +26,17 @@ export const diskConfigBody = z.strictObject({
   connectionInfo,
   diskInfo: z
     .strictObject({
-      dev: z.string().meta({ description: "The guest's device name." }),
-      bus: z.string().meta({ description: 'virtio, scsi, sata, ide or usb.' }),
-      type: z.string().meta({ description: 'disk.' }),
+      dev: device,
+      bus,
+      type: z.string().meta({ description: 'disk.', const: 'disk' }),
+      // For other buses it is not even looked at.
       unit: z
         .number()
         .optional()
         .meta({ description: 'Unit on the SCSI controller 0; looked at for the bus scsi only.' }),
     })
     .meta({ description: "What Nova's disk_info says of the same." }),
-  secret: z
-    .string()
+  secret: uuid
     .optional()
     .meta({ description: "UUID of libvirt's secret for the volume; required where the record says encrypted." }),
 });
@@ -47,7 +50,13 @@ export const diskConfigReply = diskDescription.extend({
 export const extendBody = z.strictObject({
   connectionInfo,
   instance,
-  bytes: z.number().meta({ description: 'The size that the disk is to have: a multiple of 512.' }),
+  bytes: z.number().meta({
+    description: 'The size that the disk is to have: a multiple of 512.',
+    type: 'integer',
+    minimum: SECTOR_BYTES,
+    maximum: Number.MAX_SAFE_INTEGER,
+    multipleOf: SECTOR_BYTES,
+  }),
 });
 
 /** Reply of extend. */

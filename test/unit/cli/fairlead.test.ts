@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ERROR_CODES } from '../../../src/core/errors.js';
 import { COMMANDS } from '../../../src/cli/commands.js';
-import { parseVolume } from '../../../src/backends/registry.js';
+import { parseVolume, VOLUME_PATTERN } from '../../../src/backends/registry.js';
 import { createHttpDoor, type HttpDoor } from '../../../src/doors/http/door.js';
 import { ROUTES } from '../../../src/doors/routes.js';
 import { createLog } from '../../../src/sys/log.js';
@@ -419,6 +419,7 @@ test('twenty clients at once are all answered by a real door', { timeout: 60_000
       onRoom: () => undefined,
     }),
     version: '0',
+    volumePattern: VOLUME_PATTERN,
   });
   const path = join(directory, 'door.sock');
   await door.open(path, {
