@@ -38,7 +38,7 @@ export const REQUESTS = {
     bus: word,
     access: z.enum(['read-write', 'read-only']),
     /** Read by core/disk-options.ts, member by member. */
-    options: z.record(word, z.json()),
+    options: z.record(word, z.unknown()),
     scope: z.enum(['running', 'both']),
   }),
   unplug: z.strictObject({ ...head, verb: z.literal('unplug'), ...which }),

@@ -108,6 +108,22 @@ describe('what is not exactly as the protocol has it ends the connection', () =>
     }
   });
 
+  it.each(Object.keys(SOUND) as VerbName[])('%s with arguments nested a hundred thousand deep', async (verb) => {
+    const depth = 100_000;
+    const deep = `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`;
+    for (const name of Object.keys(SOUND[verb])) {
+      const peer = verb === 'hello' ? bench() : await greeted();
+      const sound = JSON.stringify({ id: 2, verb, budgetMs: 100, ...SOUND[verb], [name]: 'HERE' });
+      const body = Buffer.from(sound.replace('"HERE"', deep));
+      const head = Buffer.alloc(4);
+      head.writeUInt32BE(body.length);
+      peer.raw(Buffer.concat([head, body]));
+      // Options are looked at one by one, and refused by name.
+      if (name === 'options') expect(await peer.reply(2)).toMatchObject({ error: { code: 'invalid-argument' } });
+      else await endsWithoutEffect(peer);
+    }
+  });
+
   it('bytes that are no frames', async () => {
     for (const bytes of [
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
