@@ -307,7 +307,7 @@ export const MUTANTS: readonly Mutant[] = [
     makers: faults.machineWith(({ superblocks, table }) => ({
       superblocks: {
         at: (dev) => (table.below('/').some((entry) => entry.dev === dev) ? superblocks.at(dev) : 'none'),
-        others: () => [],
+        all: () => [],
       },
     })),
   },
