@@ -47,8 +47,13 @@ export class User implements AsyncDisposable {
     const [program, ...words] = [...entering, '/usr/bin/python3', join(ROOT, 'test/rig/user.py')];
     const child = spawn(program, words, { cwd: '/', stdio: ['pipe', 'pipe', 'inherit'] });
     const user = new User(child);
-    if (where === 'private') await user.#ask({ do: 'private' });
+    if (where === 'private') await user.private();
     return user;
+  }
+
+  /** Goes into a mount namespace of its own, with copies of all mounts there are now. */
+  async private(): Promise<void> {
+    await this.#ask({ do: 'private' });
   }
 
   /** Opens a file for reading and writing, makes it where it is missing, and keeps it under this name. */
