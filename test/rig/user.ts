@@ -47,13 +47,8 @@ export class User implements AsyncDisposable {
     const [program, ...words] = [...entering, '/usr/bin/python3', join(ROOT, 'test/rig/user.py')];
     const child = spawn(program, words, { cwd: '/', stdio: ['pipe', 'pipe', 'inherit'] });
     const user = new User(child);
-    if (where === 'private') await user.private();
+    if (where === 'private') await user.#ask({ do: 'private' });
     return user;
-  }
-
-  /** Goes into a mount namespace of its own, with copies of all mounts there are now. */
-  async private(): Promise<void> {
-    await this.#ask({ do: 'private' });
   }
 
   /** Opens a file for reading and writing, makes it where it is missing, and keeps it under this name. */
@@ -129,6 +124,14 @@ export class User implements AsyncDisposable {
 
   async writeIn(tree: string, name: string, text: string): Promise<void> {
     await this.#ask({ do: 'write-in', as: tree, name, text });
+  }
+
+  /**
+   * Waits until something is mounted at `path`, then detaches it at once and mounts its subdirectory `part` at `to`: in our
+   * namespace, or in a new one of this process.
+   */
+  async snatch(path: string, part: string, to: string, where: 'here' | 'private'): Promise<void> {
+    await this.#ask({ do: 'snatch', path, part, to, where });
   }
 
   /** Ends it, with everything that it has open. */
