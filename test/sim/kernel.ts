@@ -17,6 +17,8 @@ export interface Mount {
   readonly server: Server | null;
   /** The directory that was bound, wherever it lies by now; null: the root of the superblock. */
   readonly directory: Node | null;
+  /** Shows a directory in the volume instead of its root. */
+  readonly isPart: boolean;
   mountPoint: string;
   readonly fsType: string;
   readonly source: string;
@@ -68,6 +70,7 @@ export type Effect =
 export type NewMount = Pick<Mount, 'mountPoint' | 'fsType' | 'source' | 'serves' | 'maker'> & {
   readonly from: 'fuse' | 'other' | Superblock;
   readonly directory?: Node;
+  readonly isPart?: boolean;
   readonly owner?: number;
   readonly madeBy?: Making;
 };
@@ -126,6 +129,7 @@ export class Kernel {
       dev: superblock.dev,
       server: superblock.server,
       directory: what.directory ?? null,
+      isPart: what.isPart ?? false,
       owner: what.owner ?? 0,
       options: new Set(['rw', 'relatime', ...options]),
       bornAt: this.#scheduler.now,

@@ -312,6 +312,34 @@ export const MUTANTS: readonly Mutant[] = [
     })),
   },
   {
+    defect: 'a mount at the leaf that is not root’s, or of another kind, is no helper’s',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ superblocks, table }) => ({
+      superblocks: faults.without(superblocks, () =>
+        table
+          .below('/')
+          .filter(({ fsType, superOptions }) => fsType !== 'fuse.quobyte' || !superOptions.includes('user_id=0')),
+      ),
+    })),
+  },
+  {
+    defect: 'a mount of a part of a volume is no helper’s',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ superblocks, table }) => ({
+      superblocks: faults.without(superblocks, () => table.below('/').filter(faults.isPart)),
+    })),
+  },
+  {
+    defect: 'a part of a volume that another namespace shows is no helper’s',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ superblocks, namespaces }) => ({
+      superblocks: faults.without(superblocks, () => namespaces.mounts(faults.isPart) ?? []),
+    })),
+  },
+  {
     defect: 'a helper of an earlier broker is taken for one at work, whatever became of it',
     caughtBy: ['I2', 'I3', 'I5', 'I6'],
     profile: 'outsiders',

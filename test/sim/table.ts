@@ -99,14 +99,18 @@ export class TableView implements MountTable {
   }
 }
 
+/** The directory in a volume that a mount of a part shows. */
+const PART = '/part';
+
 /** A mount as mountinfo shows it. */
 export function entryOf(mount: Mount, tree: Tree, parentId: number): MountEntry {
-  const { id, dev, directory, mountPoint, options, fsType, source, owner } = mount;
+  const { id, dev, directory, isPart, mountPoint, options, fsType, source, owner } = mount;
+  const root = directory === null ? '/' : tree.textOf(directory);
   return {
     mountId: id,
     parentId,
     dev,
-    root: directory === null ? '/' : tree.textOf(directory),
+    root: isPart ? PART : root,
     mountPoint,
     options: [...options],
     tags: ['shared:1'],
