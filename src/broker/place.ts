@@ -72,7 +72,7 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
     recognises: (entry) => backend.recognises(entry, volume),
     identifiedBy: backend.identifiedBySource ? siteOf(mountWay(), base, volume.leaf) : null,
     resembles: (entry) => backend.candidateExports(entry, []).length > 0,
-    mayBeIts: (entry) => mayBeFrom(volume.backend, base, mountpoint, entry),
+    mayBeIts: (entry) => mayBeFrom(volume.backend, mountpoint, entry),
     mountWay,
     unmountCommand: () => backend.unmountCommand(settings, mountpoint),
     judge: (facts, access) => backend.judge(facts, access, settings),

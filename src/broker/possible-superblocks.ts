@@ -6,7 +6,6 @@
 
 import { backendOf } from '../backends/registry.js';
 import type { MountEntry } from '../core/mountinfo.js';
-import { mountpointOf } from '../core/paths.js';
 import { type BackendName, leafOf } from '../core/volume.js';
 import type { Superblock } from '../sys/ports.js';
 import type { Context } from './context.js';
@@ -65,13 +64,14 @@ export function possibleOf(
 
 /**
  * Whether a mount may be of a superblock that a helper of the leaf made: whatever is at the leaf, and whatever looks like
- * a mount of the backend, unless it is a volume at the leaf where that volume belongs.
+ * a mount of the backend, unless it is another volume at a leaf of its own, in this base or in another one.
  */
-export function mayBeFrom(name: BackendName, base: string, mountpoint: string, entry: MountEntry): boolean {
-  if (entry.mountPoint === mountpoint) return true;
+export function mayBeFrom(name: BackendName, mountpoint: string, entry: MountEntry): boolean {
+  const nameOf = (path: string): string => path.slice(path.lastIndexOf('/') + 1);
+  if (nameOf(entry.mountPoint) === nameOf(mountpoint)) return true;
   const backend = backendOf(name);
   const isAtHome = backend
     .candidateExports(entry, [])
-    .some((exported) => entry.mountPoint === mountpointOf(base, leafOf(exported)));
+    .some((exported) => nameOf(entry.mountPoint) === leafOf(exported));
   return backend.mayBeOurs(entry) && !isAtHome;
 }

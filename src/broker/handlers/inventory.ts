@@ -126,7 +126,7 @@ function siteOf(name: BackendName, base: string, leaf: Leaf): ClientSite {
     volume: { leaf },
     identifiedBy: null,
     recognises: (entry) => backend.candidateExports(entry, []).some((exported) => leafOf(exported) === leaf),
-    mayBeIts: (entry) => mayBeFrom(name, base, mountpoint, entry),
+    mayBeIts: (entry) => mayBeFrom(name, mountpoint, entry),
   };
 }
 

@@ -207,10 +207,17 @@ describe('what a helper that failed has left in its unit', () => {
 
   const SSHFS = { fsType: 'fuse.sshfs', source: 'host:/home', mountPoint: '/mnt' };
   const ELSEWHERE = mountpointOf(BASE, leafOf('reg/other' as Export));
+  const AT_NOVA = mountpointOf('/var/lib/nova/mnt', leafOf('reg/other' as Export));
   const later: [string, Partial<MountEntry>[], Partial<MountEntry>[], 'ended' | 'stays'][] = [
     ['is mounted here as something else', [SSHFS], [], 'ended'],
     ['another namespace shows as something else', [], [SSHFS], 'ended'],
     ['is another volume, where that belongs', [{ source: 'quobyte@reg/other', mountPoint: ELSEWHERE }], [], 'ended'],
+    [
+      'is another volume at its leaf in another base',
+      [{ source: 'quobyte@reg/other', mountPoint: AT_NOVA }],
+      [],
+      'ended',
+    ],
     ['another namespace shows as the volume', [], [{ mountPoint: '/mnt' }], 'stays'],
     ['another namespace shows as something else at the leaf', [], [{ ...SSHFS, mountPoint: MOUNTPOINT }], 'stays'],
     ['another namespace shows in part', [], [{ root: '/sub', mountPoint: '/mnt' }], 'stays'],
