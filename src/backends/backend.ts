@@ -87,6 +87,11 @@ export interface Backend<Name extends BackendName = BackendName> {
    * those at which the host shows the mount's root besides the mount itself.
    */
   candidateExports(entry: MountEntry, paths: readonly string[]): readonly Export[];
+  /**
+   * Can the entry be of a client that a helper of this backend left, whichever volume it serves? Whoever owns the mount and
+   * whatever part of it is shown; true in doubt.
+   */
+  mayBeOurs(entry: MountEntry): boolean;
   /** Extended attribute that a live root may show, or null. */
   readonly witness: string | null;
   /** What the probe's facts mean. */

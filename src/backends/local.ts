@@ -64,6 +64,10 @@ export const local: Backend<'local'> = {
     });
   },
 
+  mayBeOurs(): boolean {
+    return true;
+  },
+
   judge(facts: ProbeFacts, access: Access): Judgement {
     return judgeFacts(facts, access);
   },

@@ -91,6 +91,10 @@ export const quobyte: Backend<'quobyte'> = {
     return orders.map((order) => `${order.join(',')}/${shown.name}` as Export);
   },
 
+  mayBeOurs({ fsType, source }: MountEntry): boolean {
+    return FS_TYPES.includes(fsType) || source.startsWith('quobyte');
+  },
+
   judge(facts: ProbeFacts, access: Access, settings: QuobyteSettings): Judgement {
     const judgement = judgeFacts(facts, access);
     return judgement.verdict === 'healthy' ? judgeSize(judgement, facts, settings.rootSize) : judgement;

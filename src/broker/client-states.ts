@@ -4,7 +4,6 @@
 // it left behind, of which no superblock can be.
 
 import { FairleadError } from '../core/errors.js';
-import type { MountEntry } from '../core/mountinfo.js';
 import type { FormerClient, UnitState } from '../core/observation.js';
 import { KILL_GRACE_MS, LOOK_FIRST_MS, LOOK_LAST_MS } from '../core/limits.js';
 import { type Deadline, LATE, until, within } from '../core/deadline.js';
@@ -13,10 +12,11 @@ import type { Superblock } from '../sys/ports.js';
 import type { Client } from './clients.js';
 import type { Context } from './context.js';
 import type { Place } from './place.js';
+import { isSame, possibleOf, possibleSince } from './possible-superblocks.js';
 import { unitName, unitPrefix } from './unit-names.js';
 
 /** A leaf, as far as its clients are concerned. */
-export type ClientSite = Pick<Place, 'base' | 'mountpoint' | 'recognises' | 'resembles' | 'identifiedBy'> & {
+export type ClientSite = Pick<Place, 'base' | 'mountpoint' | 'recognises' | 'mayBeIts' | 'identifiedBy'> & {
   readonly volume: Pick<Volume, 'leaf'>;
 };
 
@@ -96,10 +96,12 @@ async function stateOf(
   return { client, isHere, superblock: neverWas ? 'gone' : superblock, unit };
 }
 
-/** Nothing of it is left, and nothing can come of it any more. Where no process is left in its unit, nobody serves. */
+/**
+ * Nothing of it is left, and nothing can come of it any more. That its unit is empty does not prove it: a client may live
+ * outside of its unit.
+ */
 function isNoMore({ machine }: Context, { client, superblock, unit }: ClientState): boolean {
-  const isServed = superblock === 'exists' || (superblock === 'unknown' && client.generation === null);
-  return !isServed && unit === 'idle' && isOver(machine, client);
+  return superblock === 'gone' && unit === 'idle' && isOver(machine, client);
 }
 
 function isOver(machine: Context['machine'], client: Client): boolean {
@@ -134,32 +136,9 @@ function superblockOf(context: Context, place: ClientSite, client: Client): 'exi
   if (known !== null) {
     const now = context.machine.superblocks.at(known.dev);
     if (typeof now !== 'string' && isSame(known, now)) confirm(context, place, client, now);
-    return compare(known, now);
+    return compare(context, place, known, now);
   }
-  const candidates = candidatesFor(context, place);
-  if (candidates === null || client.earlier === null) return 'unknown';
-  const { earlier } = client;
-  const later = candidates.filter((one) => !earlier.some((other) => isSame(one, other)));
-  return withoutStrangers(context, place, later).length === 0 ? 'gone' : 'unknown';
-}
-
-/**
- * Without those that another mount namespace shows as something else: what is mounted in a container is told from the
- * volume by its source, wherever it is mounted. Nothing follows from what is not found there.
- */
-function withoutStrangers(
-  { machine }: Context,
-  place: ClientSite,
-  candidates: readonly Superblock[],
-): readonly Superblock[] {
-  if (candidates.length === 0) return [];
-  const devs = new Set(candidates.map(({ dev }) => dev));
-  const shown = machine.namespaces.mounts(({ dev }) => devs.has(dev));
-  if (shown === null) return candidates;
-  const strange = new Set(shown.filter((entry) => !place.recognises(entry)).map(({ dev }) => dev));
-  return candidates.filter(
-    ({ dev }) => !strange.has(dev) || machine.table.at(place.mountpoint).some((one) => one.dev === dev),
-  );
+  return possibleSince(context, place, client.earlier)?.length === 0 ? 'gone' : 'unknown';
 }
 
 /** In another record it has the same entry: so it can be compared with what comes later in this one. */
@@ -167,30 +146,17 @@ function confirm({ clients }: Context, place: ClientSite, { id, superblock }: Cl
   if (superblock?.record !== now.record) clients.learn(place, id, { superblock: now });
 }
 
-function compare(known: Superblock, now: Superblock | 'none' | 'unknown'): 'exists' | 'gone' | 'unknown' {
+function compare(
+  context: Context,
+  place: ClientSite,
+  known: Superblock,
+  now: Superblock | 'none' | 'unknown',
+): 'exists' | 'gone' | 'unknown' {
   if (now === 'none') return 'gone';
   if (now === 'unknown') return 'unknown';
   if (isSame(known, now)) return 'exists';
-  // In another record, all may have other entries: whose number it is now cannot be told.
-  return known.record === now.record ? 'gone' : 'unknown';
-}
-
-function isSame(one: Superblock, other: Superblock): boolean {
-  return one.dev === other.dev && one.entry === other.entry;
-}
-
-/**
- * Superblocks that a helper of this leaf may have made: those that our mount table does not show at all, those that it
- * shows as this volume anywhere, and any of this kind of filesystem at the leaf. Null: the kernel's record cannot be read.
- */
-export function candidatesFor({ machine }: Context, place: ClientSite): readonly Superblock[] | null {
-  const mounts = machine.table.below('/');
-  const hidden = machine.superblocks.others(new Set(mounts.map(({ dev }) => dev)));
-  if (hidden === null) return null;
-  const isCandidate = (entry: MountEntry): boolean =>
-    place.recognises(entry) || (entry.mountPoint === place.mountpoint && place.resembles(entry));
-  const shown = mounts.filter(isCandidate).map(({ dev }) => machine.superblocks.at(dev));
-  return [...hidden, ...shown.filter((seen) => typeof seen !== 'string')];
+  // In another record all may have other entries: whose number it is now, its mounts may tell.
+  return known.record !== now.record && possibleOf(context, place, [now]).length > 0 ? 'unknown' : 'gone';
 }
 
 /** The numbers of the superblocks that clients of this leaf serve, wherever they are mounted. */
@@ -235,11 +201,9 @@ function ownerOf(context: Context, place: ClientSite, seen: Superblock): Client 
     // In another record it may have another entry. If it is gone, and its number is another's by now, nothing is lost.
     return known.find(({ superblock }) => superblock?.dev === seen.dev && superblock.record !== seen.record) ?? null;
   }
-  const candidates = candidatesFor(context, place);
-  if (others.length > 0 || candidates === null || unseen.earlier === null) return null;
-  const { earlier } = unseen;
-  const later = candidates.filter((one) => !isSame(one, seen) && !earlier.some((other) => isSame(one, other)));
-  return withoutStrangers(context, place, later).length === 0 ? unseen : null;
+  if (others.length > 0) return null;
+  const possible = possibleSince(context, place, unseen.earlier);
+  return possible?.every((one) => isSame(one, seen)) === true ? unseen : null;
 }
 
 /** Takes down that what was mounted at the leaf is proven dead. */

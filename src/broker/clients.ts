@@ -76,6 +76,11 @@ export class Clients {
     return this.#notes.leaves(base);
   }
 
+  /** What the clients of all other leaves, of any base, are known to serve or to have served. */
+  servedElsewhere(place: LeafPlace): readonly Superblock[] {
+    return this.#notes.besides(place).flatMap((known) => known.flatMap(({ superblock: one }) => one ?? []));
+  }
+
   /**
    * Adds one, before its helper is started. Throws `resource-exhausted`, and has not added it, where it cannot be written
    * down: then nobody would know after a crash what its helper may serve.

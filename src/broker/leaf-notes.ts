@@ -47,6 +47,12 @@ export class LeafNotes<T> {
       .map((name) => name.slice(start.length) as Leaf);
   }
 
+  /** The notes about all other leaves, of any base. */
+  besides(place: LeafPlace): readonly T[] {
+    const name = this.#nameOf(place);
+    return [...this.#known].flatMap(([other, content]) => (other === name ? [] : [content]));
+  }
+
   /** Writes a note, before the effect that it is about. Throws `resource-exhausted`, and nothing has changed, where it cannot. */
   write(place: LeafPlace, content: T): void {
     try {

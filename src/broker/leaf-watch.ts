@@ -1,5 +1,7 @@
 // Which leaves have changed in the mount table, for whoever asks what has changed since he last asked. Known from the
-// kernel's word that the table has changed; what is mounted by whom is for a look to find out.
+// kernel's word that the table has changed; what is mounted by whom is for a look to find out. A mount that has taken the
+// place of another may have its numbers: of what a client serves the kernel's record tells, and what this process itself
+// has done to a leaf is said to be a change.
 
 import { MAX_WATCHED_CHANGES } from '../core/limits.js';
 import type { LeafChanges } from '../core/broker-api.js';
@@ -27,6 +29,13 @@ export class LeafWatch {
     return { version, leaves };
   }
 
+  /** This process has mounted or unmounted something at the leaf. */
+  acted({ machine }: Context, { backend, leaf }: LeafName): void {
+    this.#note([`${backend} ${leaf}`]);
+    // Whoever waits for a change of the table hears of it.
+    machine.table.forget();
+  }
+
   #compare({ machine, settings }: Context): void {
     const { revision } = machine.table;
     if (revision === this.#revision) return;
@@ -38,7 +47,9 @@ export class LeafWatch {
         const leaf = mountPoint.slice(base.length + 1);
         if (!isLeaf(leaf)) continue;
         const name = `${backend} ${leaf}`;
-        stacks.set(name, `${stacks.get(name) ?? ''} ${mountId}/${dev}`);
+        const superblock = machine.superblocks.at(dev);
+        const entry = typeof superblock === 'string' ? superblock : superblock.entry;
+        stacks.set(name, `${stacks.get(name) ?? ''} ${mountId}/${dev}/${entry}`);
       }
     }
     const differing = [...new Set([...stacks.keys(), ...this.#stacks.keys()])].filter(

@@ -9,6 +9,7 @@ import { mountpointOf } from '../core/paths.js';
 import type { Access, Judgement, ProbeFacts } from '../core/verdict.js';
 import type { Leaf, Volume } from '../core/volume.js';
 import type { Context } from './context.js';
+import { mayBeFrom } from './possible-superblocks.js';
 import type { BindSite, ProbeTarget } from './prober.js';
 import { unitName } from './unit-names.js';
 
@@ -38,6 +39,8 @@ export interface Place {
   readonly identifiedBy: BindSite | null;
   /** Does the entry look like a mount of this backend, whichever volume it is? */
   resembles(entry: MountEntry): boolean;
+  /** See {@link mayBeFrom}. */
+  mayBeIts(entry: MountEntry): boolean;
   mountWay(): MountWay;
   unmountCommand(): Command | null;
   judge(facts: ProbeFacts, access: Access): Judgement;
@@ -69,6 +72,7 @@ export function placeOfVolume(context: Context, volume: Volume): Place {
     recognises: (entry) => backend.recognises(entry, volume),
     identifiedBy: backend.identifiedBySource ? siteOf(mountWay(), base, volume.leaf) : null,
     resembles: (entry) => backend.candidateExports(entry, []).length > 0,
+    mayBeIts: (entry) => mayBeFrom(volume.backend, mountpoint, entry),
     mountWay,
     unmountCommand: () => backend.unmountCommand(settings, mountpoint),
     judge: (facts, access) => backend.judge(facts, access, settings),

@@ -24,7 +24,7 @@ export class LeafWatcher {
   /** Looks at a recorded mount in use, unless somebody is at work on it. */
   readonly #look: (leaf: Leaf) => void;
   #seen: number | null = null;
-  /** Changed leaves that somebody was at work on. */
+  /** Changed leaves that somebody was at work on, or whose records were on their way out. */
   readonly #pending = new Map<Leaf, LeafName>();
 
   constructor(context: Context, caretaker: Caretaker, look: (leaf: Leaf) => void) {
@@ -77,7 +77,10 @@ export class LeafWatcher {
     const found = new Set(items.map(({ leaf }) => leaf));
     for (const leaf of [...state.strangers.keys()]) if (!found.has(leaf)) state.strangers.delete(leaf);
     for (const leaf of state.mounts.keys()) if (!found.has(leaf)) this.#recorded(leaf, null);
-    for (const item of items) this.#take(item);
+    for (const item of items) {
+      const backend = BACKEND_NAMES.find((name) => name === item.backend);
+      if (backend !== undefined) this.#takeOrWait({ leaf: item.leaf, backend }, item);
+    }
   }
 
   async #lookAt(names: readonly LeafName[]): Promise<void> {
@@ -86,26 +89,29 @@ export class LeafWatcher {
     const { items } = await this.#context.ports.broker.inventory(names, INVENTORY_MS);
     for (const name of names) {
       const item = items.find(({ leaf, backend }) => leaf === name.leaf && backend === name.backend);
-      if (this.#context.locks.isHeld(name.leaf)) this.#pending.set(name.leaf, name);
-      else if (item !== undefined) this.#take(item);
-      else this.#gone(name.leaf);
+      this.#takeOrWait(name, item ?? null);
     }
   }
 
-  #gone(leaf: Leaf): void {
-    this.#context.state.strangers.delete(leaf);
-    this.#recorded(leaf, null);
+  #takeOrWait(name: LeafName, item: InventoryItem | null): void {
+    if (!this.#take(name.leaf, item)) this.#pending.set(name.leaf, name);
   }
 
-  #take(item: InventoryItem): void {
+  /** False: the leaf is to be looked at again, since what is there now may be nobody's when the record is gone. */
+  #take(leaf: Leaf, item: InventoryItem | null): boolean {
     const { state, locks } = this.#context;
-    const { leaf } = item;
-    if (state.mounts.has(leaf) || state.operations.has(leaf) || locks.isHeld(leaf)) {
+    if (locks.isHeld(leaf)) return false;
+    if (state.mounts.has(leaf) || state.operations.has(leaf)) {
       this.#recorded(leaf, item);
-      return;
+      return state.isUsed(leaf);
+    }
+    if (item === null) {
+      state.strangers.delete(leaf);
+      return true;
     }
     const volume = noteUnrecorded(this.#context, item);
     if (volume !== null) this.#caretaker.schedule(volume);
+    return true;
   }
 
   /** Has a recorded mount looked at, unless what is there is what was last seen there. */

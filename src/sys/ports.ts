@@ -88,8 +88,8 @@ export interface Superblock {
 export interface Superblocks {
   /** The superblock that has this number now. `none`: no client's has. `unknown`: the record cannot be read. */
   at(dev: string): Superblock | 'none' | 'unknown';
-  /** All whose numbers are not among these; null where the record cannot be read. */
-  others(devs: ReadonlySet<string>): readonly Superblock[] | null;
+  /** All of them; null where the record cannot be read. */
+  all(): readonly Superblock[] | null;
 }
 
 /** Other mount namespaces, as far as somebody lives in them. */

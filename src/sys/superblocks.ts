@@ -38,16 +38,13 @@ export class KernelSuperblocks implements Superblocks {
     }
   }
 
-  others(devs: ReadonlySet<string>): readonly Superblock[] | null {
+  all(): readonly Superblock[] | null {
     if (this.#open === null) return null;
     using names = openAt(this.#open, '.', 'names', 'beneath');
-    return readdirSync(names.path)
-      .map((name) => `0:${name}`)
-      .filter((dev) => !devs.has(dev))
-      .flatMap((dev) => {
-        const seen = this.at(dev);
-        return typeof seen === 'string' ? [] : [seen];
-      });
+    return readdirSync(names.path).flatMap((name) => {
+      const seen = this.at(`0:${name}`);
+      return typeof seen === 'string' ? [] : [seen];
+    });
   }
 }
 

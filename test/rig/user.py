@@ -8,12 +8,17 @@ import mmap
 import os
 import socket
 import sys
+import time
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 PAGE = 4096
 OPEN_TREE = 428  # the same number on every architecture (open_tree(2))
 OPEN_TREE_CLONE = 1
+MOVE_MOUNT = 429
+MOVE_MOUNT_F_EMPTY_PATH = 4
+MNT_DETACH = 2
+SNATCH_SECONDS = 15
 AT_FDCWD = -100
 CLONE_NEWNS = 0x20000
 MS_REC_PRIVATE = 0x4000 | 0x40000
@@ -63,6 +68,26 @@ def private(_):
     checked(libc.mount(b"none", b"/", None, MS_REC_PRIVATE, None))
 
 
+def clone(path):
+    return checked(libc.syscall(OPEN_TREE, AT_FDCWD, path.encode(), OPEN_TREE_CLONE))
+
+
+def snatch(path, part, to, where):
+    end = time.monotonic() + SNATCH_SECONDS
+    while f" {path} " not in open("/proc/self/mountinfo").read():
+        if time.monotonic() > end:
+            raise OSError(errno.ETIME, "nothing was mounted")
+    tree = clone(os.path.join(path, part))
+    # In our table the superblock is never without a mount, if it is to be in this namespace.
+    if where == "private":
+        checked(libc.umount2(path.encode(), MNT_DETACH))
+        private(None)
+    checked(libc.syscall(MOVE_MOUNT, tree, b"", AT_FDCWD, to.encode(), MOVE_MOUNT_F_EMPTY_PATH))
+    if where == "here":
+        checked(libc.umount2(path.encode(), MNT_DETACH))
+    os.close(tree)
+
+
 def send(name):
     descriptor = kept.pop(name)
     socket.send_fds(mail[0], [b"x"], [descriptor])
@@ -90,7 +115,9 @@ DO = {
     "map": lambda r: keep(r["as"], at(r["path"], os.O_RDONLY, mapped)),
     "read-mapped": lambda r: ctypes.string_at(kept[r["as"]], PAGE).decode(),
     # Clones the mount at a path; the clone is attached nowhere.
-    "tree": lambda r: keep(r["as"], checked(libc.syscall(OPEN_TREE, AT_FDCWD, r["path"].encode(), OPEN_TREE_CLONE))),
+    "tree": lambda r: keep(r["as"], clone(r["path"])),
+    # As soon as something is mounted at a path, takes a part of it elsewhere and the mount itself away.
+    "snatch": lambda r: snatch(r["path"], r["part"], r["to"], r["where"]),
     "read-in": lambda r: at(r["name"], os.O_RDONLY, read, kept[r["as"]]),
     "write-in": lambda r: at(r["name"], os.O_RDWR | os.O_CREAT, lambda fd: write(fd, r["text"]), kept[r["as"]]),
 }

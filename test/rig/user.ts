@@ -126,6 +126,14 @@ export class User implements AsyncDisposable {
     await this.#ask({ do: 'write-in', as: tree, name, text });
   }
 
+  /**
+   * Waits until something is mounted at `path`, then detaches it at once and mounts its subdirectory `part` at `to`: in our
+   * namespace, or in a new one of this process.
+   */
+  async snatch(path: string, part: string, to: string, where: 'here' | 'private'): Promise<void> {
+    await this.#ask({ do: 'snatch', path, part, to, where });
+  }
+
   /** Ends it, with everything that it has open. */
   async end(): Promise<void> {
     this.#child.stdin?.end();

@@ -69,6 +69,7 @@ export class Adversary {
     this.#strangers = new Strangers({ ...parts, chance: this.#chance.fork() });
     this.#outsiders = new Outsiders(this.#scheduler, this.#chance.fork(), kernel, tree);
     this.#outsiders.returned = (mount) => this.#forgive(mount);
+    services.helpers.snatch = (mount) => this.#outsiders.snatch(mount);
     this.#sources = this.#targets
       .filter(({ volume }) => volume.backend === 'local')
       .map(({ volume }) => new Source(tree, this.#chance, volume.export));

@@ -2,6 +2,7 @@
 
 import type { Broker } from '../../src/core/broker-api.js';
 import type { Domain, Survey } from '../../src/core/domains.js';
+import type { MountEntry } from '../../src/core/mountinfo.js';
 import type { Change, Ledger } from '../../src/core/records.js';
 import type { EvidencePolicy } from '../../src/engine/ports.js';
 import { leafOfUnit, unitPrefix } from '../../src/broker/unit-names.js';
@@ -119,4 +120,20 @@ export function withoutFile(name: string): (domain: Domain) => Domain {
     disks: domain.disks.filter(({ path }) => others(path)),
     otherFiles: domain.otherFiles.filter(others),
   });
+}
+
+/** A record of superblocks that leaves out those of these mounts when it is asked for all. */
+export function without(real: Machine['superblocks'], mounts: () => readonly MountEntry[]): Machine['superblocks'] {
+  return {
+    at: (dev) => real.at(dev),
+    all: () => {
+      const devs = new Set(mounts().map(({ dev }) => dev));
+      return real.all()?.filter(({ dev }) => !devs.has(dev)) ?? null;
+    },
+  };
+}
+
+/** A mount of a directory in a volume. */
+export function isPart({ root, fsType }: MountEntry): boolean {
+  return root !== '/' && fsType.startsWith('fuse');
 }

@@ -3,7 +3,7 @@
 
 import type { HelperEnd } from '../../src/sys/ports.js';
 import type { Mood } from './moods.js';
-import { type Kernel, type Mount, short, sourceOf } from './kernel.js';
+import { type Kernel, type Mount, type NewMount, short, sourceOf } from './kernel.js';
 import type { Chance } from './prng.js';
 import type { Scheduler } from './scheduler.js';
 import type { Superblock } from './superblocks.js';
@@ -16,6 +16,9 @@ const LONG_END_MS = 30_000;
 /** Milliseconds within which a companion ends after the client. */
 const COMPANION_MS = 5000;
 
+/** What the table says of a mount that a helper made in a way of its own. */
+const STRANGE: readonly Partial<NewMount>[] = [{ owner: 1000 }, { fsType: 'fuse.other', source: 'other:/' }];
+
 /** The helpers of one host. */
 export class Helpers {
   /** Whether there is a directory to mount on. */
@@ -24,6 +27,8 @@ export class Helpers {
   moodOf: (exported: string) => Mood = () => 'prompt';
   /** Decides whether a client of an export that has something to write back needs long for it. */
   isSlowToEnd: (exported: string) => boolean = () => false;
+  /** Somebody takes a mount from its leaf as soon as it is there. */
+  snatch: (mount: Mount) => void = () => undefined;
   readonly #scheduler: Scheduler;
   readonly #kernel: Kernel;
   readonly #chance: Chance;
@@ -89,6 +94,14 @@ export class Helpers {
           mount(`${exported}-other`);
           exit(0);
           return;
+        case 'strange':
+          this.#serve(unit, `${exported}-strange`, helper, this.#chance.pick(STRANGE));
+          this.#endOrHang(helper, exit);
+          return;
+        case 'snatched':
+          this.snatch(mount(exported));
+          this.#endOrHang(helper, exit);
+          return;
         case 'late':
           this.#mountLate(unit, exported);
           exit(0);
@@ -116,6 +129,16 @@ export class Helpers {
     });
   }
 
+  /** It has mounted, and ends well, or badly, or not at all. */
+  #endOrHang(helper: UnitProcess, exit: (status: number) => void): void {
+    const status = this.#chance.pick([0, 1, null]);
+    helper.resume = () => exit(status ?? 0);
+    if (status === null) return;
+    this.#scheduler.after(null, this.#chance.int(50, 2000), 'helper: ends', () => {
+      if (helper.alive) exit(status);
+    });
+  }
+
   /** Leaves a client behind that mounts when nobody thinks of it any more. */
   #mountLate(unit: Unit, exported: string): void {
     const client = this.#manager.spawn(unit, 'client');
@@ -128,7 +151,7 @@ export class Helpers {
   }
 
   /** Mounts, with a client that serves until its superblock is gone. */
-  #serve(unit: Unit, serves: string, maker: UnitProcess): Mount {
+  #serve(unit: Unit, serves: string, maker: UnitProcess, strange: Partial<NewMount> = {}): Mount {
     const client = maker.role === 'client' ? maker : this.#manager.spawn(unit, 'client');
     const mount = this.#kernel.mount({
       mountPoint: unit.mountPoint,
@@ -137,6 +160,7 @@ export class Helpers {
       from: 'fuse',
       serves,
       maker: 'fairlead',
+      ...strange,
       madeBy: {
         step: maker.since,
         at: maker.began,

@@ -17,6 +17,8 @@ export interface Mount {
   readonly server: Server | null;
   /** The directory that was bound, wherever it lies by now; null: the root of the superblock. */
   readonly directory: Node | null;
+  /** Shows a directory in the volume instead of its root. */
+  readonly isPart: boolean;
   mountPoint: string;
   readonly fsType: string;
   readonly source: string;
@@ -68,6 +70,7 @@ export type Effect =
 export type NewMount = Pick<Mount, 'mountPoint' | 'fsType' | 'source' | 'serves' | 'maker'> & {
   readonly from: 'fuse' | 'other' | Superblock;
   readonly directory?: Node;
+  readonly isPart?: boolean;
   readonly owner?: number;
   readonly madeBy?: Making;
 };
@@ -87,7 +90,8 @@ export class Kernel {
   changed: (mountPoint: string, by: Doer) => void = () => undefined;
   readonly #scheduler: Scheduler;
   #points: Map<string, Mount[]> | null = null;
-  #nextId = 100;
+  /** Numbers of mounts that exist; the lowest free one is given to the next, as the kernel does (mnt_alloc_id()). */
+  readonly #ids = new Set<number>();
   #boots = 1;
 
   constructor(scheduler: Scheduler) {
@@ -122,10 +126,11 @@ export class Kernel {
       typeof from === 'string' ? this.superblocks.make({ kind: from, serves, maker, home: mountPoint }) : from;
     const mount: Mount = {
       ...{ mountPoint, fsType, source, serves, maker, madeBy, superblock },
-      id: this.#nextId,
+      id: this.#freeId(),
       dev: superblock.dev,
       server: superblock.server,
       directory: what.directory ?? null,
+      isPart: what.isPart ?? false,
       owner: what.owner ?? 0,
       options: new Set(['rw', 'relatime', ...options]),
       bornAt: this.#scheduler.now,
@@ -133,7 +138,7 @@ export class Kernel {
       pins: 0,
       unrefer: this.superblocks.refer(superblock, `the mount at ${short(mountPoint)}`),
     };
-    this.#nextId += 1;
+    this.#ids.add(mount.id);
     this.mounts.push(mount);
     this.#scheduler.note(`kernel: mount ${mount.id} ${mount.dev} ${source} at ${short(mountPoint)} by ${maker}`);
     this.#tell(mountPoint, maker);
@@ -166,7 +171,13 @@ export class Kernel {
   #detach(mount: Mount, by: Doer): void {
     this.mounts.splice(this.mounts.indexOf(mount), 1);
     this.#tell(mount.mountPoint, by);
-    if (mount.pins === 0) mount.unrefer();
+    if (mount.pins > 0) return;
+    this.#ids.delete(mount.id);
+    mount.unrefer();
+  }
+
+  #freeId(): number {
+    for (let id = 100; ; id += 1) if (!this.#ids.has(id)) return id;
   }
 
   /** move_mount of a mount to another place. */
@@ -205,6 +216,7 @@ export class Kernel {
   reboot(): void {
     const points = new Set(this.mounts.map((mount) => mount.mountPoint));
     this.mounts.length = 0;
+    this.#ids.clear();
     this.users.reboot();
     this.superblocks.reboot();
     this.#boots += 1;

@@ -307,8 +307,36 @@ export const MUTANTS: readonly Mutant[] = [
     makers: faults.machineWith(({ superblocks, table }) => ({
       superblocks: {
         at: (dev) => (table.below('/').some((entry) => entry.dev === dev) ? superblocks.at(dev) : 'none'),
-        others: () => [],
+        all: () => [],
       },
+    })),
+  },
+  {
+    defect: 'a mount at the leaf that is not root’s, or of another kind, is no helper’s',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ superblocks, table }) => ({
+      superblocks: faults.without(superblocks, () =>
+        table
+          .below('/')
+          .filter(({ fsType, superOptions }) => fsType !== 'fuse.quobyte' || !superOptions.includes('user_id=0')),
+      ),
+    })),
+  },
+  {
+    defect: 'a mount of a part of a volume is no helper’s',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ superblocks, table }) => ({
+      superblocks: faults.without(superblocks, () => table.below('/').filter(faults.isPart)),
+    })),
+  },
+  {
+    defect: 'a part of a volume that another namespace shows is no helper’s',
+    caughtBy: ['I1'],
+    profile: 'outsiders',
+    makers: faults.machineWith(({ superblocks, namespaces }) => ({
+      superblocks: faults.without(superblocks, () => namespaces.mounts(faults.isPart) ?? []),
     })),
   },
   {

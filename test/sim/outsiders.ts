@@ -85,7 +85,11 @@ export class Outsiders {
     const node = this.#tree.nodes.get(mount.mountPoint);
     const on = node !== undefined && this.#chance.once(0.6) ? node : null;
     const holder = this.#chance.once(0.8) ? ({ pid: this.#pid(), command: 'sh', by: 'namespace' } as const) : null;
-    const copy: Copy = this.#kernel.users.copy(mount, on, holder);
+    this.#copied(this.#kernel.users.copy(mount, on, holder, on === null && this.#chance.once(0.3)));
+  }
+
+  /** A copy is there for a while, and used or not. */
+  #copied(copy: Copy): void {
     const use = this.#chance.once(0.4) ? this.#kernel.users.openIn(copy) : null;
     this.#stay(this.#chance.once(0.5) ? LONG_VISIT_MS : VISIT_MS, () => {
       if (use !== null) this.#kernel.users.close(use);
@@ -93,10 +97,21 @@ export class Outsiders {
     });
   }
 
-  /** A second mount of it in our namespace, which our unmount leaves where it is. */
-  #bind(mount: Mount): void {
-    const { fsType, source, serves, superblock, directory } = mount;
-    const what = { mountPoint: this.#place('copy'), fsType, source, serves, maker: 'stranger' } as const;
+  /** Takes the mount away from its leaf as soon as it is there, and keeps a part of it in our namespace or in another. */
+  snatch(mount: Mount): void {
+    if (this.#chance.once(0.5)) {
+      this.#bind(mount, true);
+    } else {
+      const holder = { pid: this.#pid(), command: 'sh', by: 'namespace' } as const;
+      this.#copied(this.#kernel.users.copy(mount, null, holder, true));
+    }
+    this.#kernel.vanish(mount);
+  }
+
+  /** A second mount of it, or of a part of it, in our namespace, which our unmount leaves where it is. */
+  #bind(mount: Mount, isPart = mount.superblock.kind === 'fuse' && this.#chance.once(0.3)): void {
+    const { fsType, source, serves, superblock, directory, owner } = mount;
+    const what = { mountPoint: this.#place('copy'), fsType, source, serves, owner, isPart, maker: 'stranger' } as const;
     const bound = this.#kernel.mount({ ...what, from: superblock, ...(directory === null ? {} : { directory }) });
     if (this.#chance.once(0.5)) this.#visit(bound, LONG_VISIT_MS);
     this.#stay(LONG_VISIT_MS, () => this.#takeAway(bound));

@@ -65,6 +65,8 @@ export const BAD_MOODS: Readonly<Record<Exclude<Mood, 'prompt'>, number>> = {
   'hangs-mounted': 2,
   stubborn: 1,
   wrong: 2,
+  strange: 3,
+  snatched: 3,
   late: 4,
   nothing: 2,
   dies: 2,

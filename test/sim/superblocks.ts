@@ -131,10 +131,7 @@ export class Superblocks {
         for (const one of this.#entries.keys()) if (one.dev === dev) return recorded(one);
         return 'none';
       },
-      others: (devs) => {
-        if (!this.isReadable) return null;
-        return [...this.#entries.keys()].filter(({ dev }) => !devs.has(dev)).map(recorded);
-      },
+      all: () => (this.isReadable ? [...this.#entries.keys()].map(recorded) : null),
     };
   }
 

@@ -35,6 +35,8 @@ export class TableView implements MountTable {
   readonly #scheduler: Scheduler;
   readonly #chance: Chance;
   readonly #life: Life;
+  /** Whoever waits for a change in this view. */
+  readonly #waiting: (() => void)[] = [];
   #read = -1;
   #revision = 0;
   #all: MountEntry[] = [];
@@ -62,6 +64,7 @@ export class TableView implements MountTable {
 
   forget(): void {
     this.#read = -1;
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 
   get revision(): number {
@@ -76,10 +79,12 @@ export class TableView implements MountTable {
         return;
       }
       const timer = this.#scheduler.after(this.#life, ms, 'table: has not changed', resolve);
-      this.#kernel.waiting.push(() => {
+      const wake = (): void => {
         timer.cancel();
         this.#scheduler.after(this.#life, this.#chance.int(0, NOTICED_MS), 'table: has changed', resolve);
-      });
+      };
+      this.#kernel.waiting.push(wake);
+      this.#waiting.push(wake);
     });
   }
 
@@ -99,14 +104,18 @@ export class TableView implements MountTable {
   }
 }
 
+/** The directory in a volume that a mount of a part shows. */
+const PART = '/part';
+
 /** A mount as mountinfo shows it. */
 export function entryOf(mount: Mount, tree: Tree, parentId: number): MountEntry {
-  const { id, dev, directory, mountPoint, options, fsType, source, owner } = mount;
+  const { id, dev, directory, isPart, mountPoint, options, fsType, source, owner } = mount;
+  const root = directory === null ? '/' : tree.textOf(directory);
   return {
     mountId: id,
     parentId,
     dev,
-    root: directory === null ? '/' : tree.textOf(directory),
+    root: isPart ? PART : root,
     mountPoint,
     options: [...options],
     tags: ['shared:1'],

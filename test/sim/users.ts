@@ -13,6 +13,8 @@ import { entryOf } from './table.js';
 /** A copy in another mount namespace, private: what happens in ours does not reach it. */
 export interface Copy {
   readonly mount: Mount;
+  /** It shows a directory in the volume instead of its root. */
+  readonly isPart: boolean;
   /** The directory of ours on which it is mounted there, too; null: it is somewhere else. */
   readonly on: Node | null;
   /** A process that lives in that namespace; null: the namespace is kept by a file alone, and no scan finds it. */
@@ -74,10 +76,10 @@ export class Users {
     if (use.mount !== null) this.#kernel.changed(use.mount.mountPoint, 'stranger');
   }
 
-  /** A new namespace takes a copy of the mount; `on`: at the same directory. */
-  copy(mount: Mount, on: Node | null, holder: Holder | null): Copy {
+  /** A new namespace takes a copy of the mount, or of a part of it; `on`: at the same directory. */
+  copy(mount: Mount, on: Node | null, holder: Holder | null, isPart = false): Copy {
     const unrefer = this.#kernel.superblocks.refer(mount.superblock, 'a copy in another namespace');
-    const copy: Copy = { mount, on, holder, madeAt: this.#scheduler.now, unrefer };
+    const copy: Copy = { mount, isPart, on, holder, madeAt: this.#scheduler.now, unrefer };
     this.copies.add(copy);
     this.#kernel.changed(mount.mountPoint, 'stranger');
     return copy;
@@ -118,9 +120,9 @@ export class Users {
 
   /** Mounts that other namespaces show, as far as a process lives in them. */
   elsewhere(tree: Tree): MountEntry[] {
-    return [...this.copies].flatMap(({ mount, on, holder }) => {
+    return [...this.copies].flatMap(({ mount, isPart, on, holder }) => {
       if (holder === null) return [];
-      const entry = entryOf(mount, tree, 1);
+      const entry = entryOf(isPart ? { ...mount, isPart } : mount, tree, 1);
       return [on === null ? { ...entry, mountPoint: `/elsewhere/${holder.pid}` } : { ...entry, mountPoint: on.path }];
     });
   }

@@ -21,6 +21,7 @@ import { adoptUnits, clientsOf, type ClientSite, formerOf, unitOf } from '../cli
 import type { Context } from '../context.js';
 import type { Deadline } from '../../core/deadline.js';
 import { placeOfVolume } from '../place.js';
+import { mayBeFrom } from '../possible-superblocks.js';
 import { type InventoryPart, PROTOCOL_VERSION } from '../protocol.js';
 import { describeMounts, look, type SeenMount } from '../sight.js';
 import type { Handler } from './handler.js';
@@ -118,13 +119,14 @@ function unrecognised(entry: MountEntry): SeenMount {
 /** A leaf whose volume need not be known: a mount is this one's if its source and the leaf prove each other. */
 function siteOf(name: BackendName, base: string, leaf: Leaf): ClientSite {
   const backend = backendOf(name);
+  const mountpoint = mountpointOf(base, leaf);
   return {
     base,
-    mountpoint: mountpointOf(base, leaf),
+    mountpoint,
     volume: { leaf },
     identifiedBy: null,
     recognises: (entry) => backend.candidateExports(entry, []).some((exported) => leafOf(exported) === leaf),
-    resembles: (entry) => backend.candidateExports(entry, []).length > 0,
+    mayBeIts: (entry) => mayBeFrom(name, mountpoint, entry),
   };
 }
 

@@ -2,7 +2,7 @@
 // until its caller has gone.
 
 import { errorBody, FairleadError } from '../../core/errors.js';
-import type { StepEnd } from '../../core/steps.js';
+import type { StepEnd, StepKind } from '../../core/steps.js';
 import { LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
 import { adoptUnits } from '../client-states.js';
@@ -10,6 +10,9 @@ import { makeQuiet } from '../quiet.js';
 import { refused, unknown } from '../step-ends.js';
 import { EXECUTORS } from '../steps/executors.js';
 import type { Call, Handler } from './handler.js';
+
+/** Steps after which another mount may be at the leaf, or none. */
+const MOUNTING: readonly StepKind[] = ['mount', 'unmount', 'detach-dead'];
 
 /** Carries out one step. It never throws once its place is known: its end says what is true. */
 export const step: Handler<'step'> = async (call, request) => {
@@ -32,6 +35,7 @@ export const step: Handler<'step'> = async (call, request) => {
     } catch (error) {
       return endOf(call, place, error, state);
     } finally {
+      if (state === 'begun' && MOUNTING.includes(request.kind)) context.leafWatch.acted(context, place.volume);
       unlock();
     }
   };

@@ -15,8 +15,9 @@ import { namesOf, redact } from '../../core/secrets.js';
 import type { StepEnd } from '../../core/steps.js';
 import type { HelperEnd } from '../../sys/ports.js';
 import { LATE, until, within } from '../../core/deadline.js';
-import { candidatesFor, clientsOf, endHelper, isHelper, noteSuperblock } from '../client-states.js';
+import { clientsOf, endHelper, isHelper, noteSuperblock } from '../client-states.js';
 import type { Client } from '../clients.js';
+import { unclaimed } from '../possible-superblocks.js';
 import { look, type SeenMount, type Sight } from '../sight.js';
 import { CHANGED, refused, unknown } from '../step-ends.js';
 import { type Generation, unitName } from '../unit-names.js';
@@ -51,7 +52,7 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
     generation,
     begun: machine.uptime(),
     budgetMs,
-    earlier: candidatesFor(context, place),
+    earlier: unclaimed(context, place),
     helper: null,
     isOver: false,
     superblock: null,

@@ -61,6 +61,8 @@ test('200 mounts in one cluster, all alive; none leaks a descriptor', async () =
 });
 
 test('a helper in another mount namespace mounts there, served by the same cluster', async () => {
+  const fuse = (): number => readdirSync(`/proc/${sandbox.cluster.child.pid!}/fd`).length;
+  const before = fuse();
   const where = sandbox.place();
   const script = `"$0" reg/vol "$1" && echo written > "$1/x" && cat "$1/x"`;
   const { stdout } = run(
@@ -78,10 +80,9 @@ test('a helper in another mount namespace mounts there, served by the same clust
   expect(mountinfo(where)).toEqual([]);
   expect(readFileSync(join(sandbox.dir, 'volumes/vol/x'), 'utf8')).toBe('written\n');
   // The namespace has ended, so its mount has too.
-  const fuse = (): number => readdirSync(`/proc/${sandbox.cluster.child.pid!}/fd`).length;
-  const atEnd = fuse();
+  await until('the end of its connection', () => fuse() <= before);
   sandbox.mount();
-  await until('a cluster that serves on', () => fuse() > atEnd);
+  await until('a cluster that serves on', () => fuse() > before);
 });
 
 test('the helpers for machines without Perl do the same', async () => {

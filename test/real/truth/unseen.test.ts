@@ -35,6 +35,21 @@ describe('a volume that somebody mounts at its leaf by hand', () => {
     await until('it goes', () => volume.mounts() === 0, 30_000);
   });
 
+  it('right after its release is held within seconds, however often', async () => {
+    const url = await host.volume('again');
+    const volume = new VolumeInUse(host, url);
+    for (let round = 0; round < 6; round += 1) {
+      expect((await volume.connect(ALICE)).status).toBe(0);
+      expect((await volume.disconnect(ALICE)).body['outcome']).toBe('released');
+      mkdirSync(volume.mountpoint, { mode: 0o700 });
+      const mounted = await run(`${host.dir}/bin/mount.quobyte`, [url.replace('quobyte://', ''), volume.mountpoint]);
+      expect(mounted.status).toBe(0);
+      await until('ls shows the hold', async () => (await volume.listed())?.hold === 'inherited', SEEN_MS);
+      expect((await host.ask('lift-hold', volume.leaf)).status).toBe(0);
+      await until('it goes', () => volume.mounts() === 0 && !existsSync(volume.mountpoint), 30_000);
+    }
+  });
+
   it('and takes away again is forgotten within seconds', async () => {
     const url = await host.volume('come-and-gone');
     const volume = new VolumeInUse(host, url);

@@ -8,7 +8,9 @@ import { unitName } from '../../../src/broker/unit-names.js';
 import { Deadline } from '../../../src/core/deadline.js';
 import type { Observation, UnitState } from '../../../src/core/observation.js';
 import type { StepEnd, StepKind } from '../../../src/core/steps.js';
-import type { Leaf } from '../../../src/core/volume.js';
+import type { MountEntry } from '../../../src/core/mountinfo.js';
+import { mountpointOf } from '../../../src/core/paths.js';
+import { type Export, type Leaf, leafOf } from '../../../src/core/volume.js';
 import type { HelperEnd, HelperSpec } from '../../../src/sys/ports.js';
 import { BASE, bench, type Bench, entry, LEAF, MOUNTPOINT, restarted, URL } from './fake-machine.js';
 
@@ -92,9 +94,12 @@ describe.each([
   it('serves, for all we know, while the kernel’s record cannot be read', async () => {
     const world = since(await vanished('lives'));
     world.machine.superblocks.at = () => 'unknown';
-    world.machine.superblocks.others = () => null;
+    world.machine.superblocks.all = () => null;
     expect(await seen(world)).toMatchObject({ former: [{ state: 'serving' }] });
     expect(await run(world, 'remove-leaf')).toMatchObject({ error: { code: 'busy' } });
+    // A client may live outside of its unit.
+    world.machine.unitStates.clear();
+    expect(await seen(world)).toMatchObject({ former: [{ state: 'serving' }] });
     expect(kills(world)).toEqual([]);
   });
 });
@@ -120,6 +125,14 @@ describe('a superblock’s number that another one has now', () => {
     expect(await seen(next)).toMatchObject({ former: [{ state: 'serving' }] });
     world.machine.entries.set(DEV, 'a later one');
     expect(await seen(next)).toMatchObject({ former: [{ state: 'ending' }] });
+  });
+
+  it('is another’s in another record too, where it is mounted as something else', async () => {
+    const world = await vanished('lives');
+    world.machine.entries.set(DEV, 'a later one');
+    world.machine.record = 'a later one';
+    world.machine.mountsNow = [entry({ dev: DEV, fsType: 'fuse.sshfs', source: 'host:/home', mountPoint: '/mnt' })];
+    expect(await seen(restarted(world))).toMatchObject({ former: [{ state: 'ending' }] });
   });
 });
 
@@ -192,17 +205,55 @@ describe('what a helper that failed has left in its unit', () => {
     expect(kills(world)).toEqual([]);
   });
 
-  it('is ended where another namespace shows that superblock as something else, and not where as the volume', async () => {
-    for (const [source, ended] of [
-      ['sshfs', [`kill ${UNIT}`]],
-      [entry().source, []],
-    ] as const) {
-      const world = bench();
-      failing(world, () => world.machine.hidden.add('0:50'));
-      world.machine.elsewhere = [entry({ dev: '0:50', source, mountPoint: '/mnt' })];
-      await run(world, 'mount');
-      expect(kills(world)).toEqual(ended);
-    }
+  const SSHFS = { fsType: 'fuse.sshfs', source: 'host:/home', mountPoint: '/mnt' };
+  const ELSEWHERE = mountpointOf(BASE, leafOf('reg/other' as Export));
+  const AT_NOVA = mountpointOf('/var/lib/nova/mnt', leafOf('reg/other' as Export));
+  const later: [string, Partial<MountEntry>[], Partial<MountEntry>[], 'ended' | 'stays'][] = [
+    ['is mounted here as something else', [SSHFS], [], 'ended'],
+    ['another namespace shows as something else', [], [SSHFS], 'ended'],
+    ['is another volume, where that belongs', [{ source: 'quobyte@reg/other', mountPoint: ELSEWHERE }], [], 'ended'],
+    [
+      'is another volume at its leaf in another base',
+      [{ source: 'quobyte@reg/other', mountPoint: AT_NOVA }],
+      [],
+      'ended',
+    ],
+    ['another namespace shows as the volume', [], [{ mountPoint: '/mnt' }], 'stays'],
+    ['another namespace shows as something else at the leaf', [], [{ ...SSHFS, mountPoint: MOUNTPOINT }], 'stays'],
+    ['another namespace shows in part', [], [{ root: '/sub', mountPoint: '/mnt' }], 'stays'],
+    ['two namespaces show, one as something else', [], [SSHFS, { mountPoint: '/copy' }], 'stays'],
+    ['is mounted at the leaf and not root’s', [{ superOptions: ['rw', 'user_id=1000'] }], [], 'stays'],
+    ['is mounted at the leaf as something else', [{ ...SSHFS, mountPoint: MOUNTPOINT }], [], 'stays'],
+    ['is bound in part elsewhere', [{ root: '/sub', mountPoint: '/mnt' }], [], 'stays'],
+    ['is mounted elsewhere by another user', [{ superOptions: ['user_id=7'], mountPoint: '/mnt' }], [], 'stays'],
+    ['is another volume, elsewhere', [{ source: 'quobyte@reg/other', mountPoint: '/mnt' }], [], 'stays'],
+    [
+      'is this volume, where another belongs',
+      [{ source: 'quobyte@reg/other', root: '/sub', mountPoint: ELSEWHERE }],
+      [],
+      'stays',
+    ],
+  ];
+  it.each(later)('where a superblock came since that %s', async (_, here, elsewhere, end) => {
+    const world = bench();
+    failing(world, () => {
+      world.machine.hidden.add('0:50');
+      world.machine.mountsNow.push(...here.map((one) => entry({ dev: '0:50', ...one })));
+      world.machine.elsewhere = elsewhere.map((one) => entry({ dev: '0:50', ...one }));
+    });
+    await run(world, 'mount');
+    expect(kills(world)).toEqual(end === 'ended' ? [`kill ${UNIT}`] : []);
+  });
+
+  it('is ended where that superblock is what the client of another leaf serves', async () => {
+    const world = bench();
+    failing(world, () => {
+      world.machine.hidden.add('0:50');
+      const site = { base: BASE, volume: { leaf: leafOf('reg/other' as Export) } };
+      world.context.clients.find(site, { superblock: { dev: '0:50', record: 'record', entry: '0:50' } });
+    });
+    await run(world, 'mount');
+    expect(kills(world)).toEqual([`kill ${UNIT}`]);
   });
 
   it('is not ended where the other namespaces cannot be seen', async () => {

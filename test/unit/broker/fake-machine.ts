@@ -242,10 +242,12 @@ export class FakeMachine implements Machine {
       const isThere = this.hidden.has(dev) || this.mountsNow.some((one) => one.dev === dev && isFuse(one));
       return isThere ? { dev, record: this.record, entry: this.entries.get(dev) ?? dev } : 'none';
     },
-    others: (devs) =>
-      [...this.hidden]
-        .filter((dev) => !devs.has(dev))
-        .map((dev) => ({ dev, record: this.record, entry: this.entries.get(dev) ?? dev })),
+    all: () =>
+      [...new Set([...this.hidden, ...this.mountsNow.filter(isFuse).map(({ dev }) => dev)])].map((dev) => ({
+        dev,
+        record: this.record,
+        entry: this.entries.get(dev) ?? dev,
+      })),
   };
   readonly written = new Map<string, string>();
   /** What writing a note throws, if it does. */
