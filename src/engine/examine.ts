@@ -20,10 +20,11 @@ export async function examine(
   const seen = list(context, setAside, true);
   const holding = holdFindings(context, seen.mounts, deadlineMs / 2);
   const own = async (): Promise<readonly Finding[]> => [
+    // First what explains the rest.
     ...diskFindings(context),
+    ...setAsideFindings(seen),
     ...seen.mounts.flatMap(findingsOf),
     ...(await holding),
-    ...setAsideFindings(seen),
   ];
   try {
     return [...(await context.ports.broker.examine(deadlineMs)), ...(await own())];
@@ -139,6 +140,7 @@ async function useWithin(context: Context, leaf: Leaf, ms: number): Promise<Hold
   const { state, evidence } = context;
   const record = state.mounts.get(leaf);
   const unknown: HoldUse = { domains: evidence.usersOf(leaf), holders: [], gap: evidence.gap ?? 'holders' };
+  if (state.sightOf(leaf).vanished) return { domains: [], holders: [], gap: null };
   if (record === undefined || ms === 0) return unknown;
   try {
     return await useOf(context, record.volume, ms);

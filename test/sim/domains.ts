@@ -85,7 +85,7 @@ export class Domains {
       liftHolds: chance.once(0.75) ? 'evidence' : 'operator',
       orphans: chance.once(0.5) ? 'release' : 'report',
       ageMs: AGE_MS,
-      isExpected: true,
+      isExpected: () => true,
     };
   }
 
