@@ -3,6 +3,7 @@
 
 import { FairleadError } from '../core/errors.js';
 import type { Finding } from '../core/broker-api.js';
+import { adviceForSilent } from '../core/silent.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
 import type { SetAsideRecord } from '../core/records.js';
 import type { Leaf } from '../core/volume.js';
@@ -31,7 +32,7 @@ export async function examine(
   } catch (error) {
     if (!(error instanceof FairleadError)) throw error;
     const message = `The broker does not answer: ${error.message}`;
-    const mend = 'fairlead up restarts it; if it does not, look at its log lines.';
+    const mend = adviceForSilent('broker', error);
     return [{ subject: 'broker', severity: 'error', message, mend }, ...(await own())];
   }
 }

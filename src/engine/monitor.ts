@@ -22,6 +22,8 @@ export class HealthMonitor {
   readonly #caretaker: Caretaker;
   readonly #isReady: () => boolean;
   readonly #looking = new Set<Leaf>();
+  /** Leaves that somebody wants looked at again, since they changed while they were looked at. */
+  readonly #again = new Set<Leaf>();
 
   /** `isReady`: whether the start is over; before that the reconciler looks at everything. */
   constructor(context: Context, caretaker: Caretaker, isReady: () => boolean) {
@@ -52,13 +54,18 @@ export class HealthMonitor {
     const pace = ports.settings.healthIntervalMs / (2 * leaves.length);
     for (const leaf of leaves) {
       if (stopping.signal.aborted) return;
-      this.lookAt(leaf);
+      this.#begin(leaf);
       await this.#pause(Math.max(PACE_MS, this.#about(pace)));
     }
   }
 
-  /** Looks at the mount now, if it is in use and nobody is at work on it. */
+  /** Looks at the mount as it is from now on, if it is in use and nobody is at work on it. */
   lookAt(leaf: Leaf): void {
+    if (this.#looking.has(leaf)) this.#again.add(leaf);
+    else this.#begin(leaf);
+  }
+
+  #begin(leaf: Leaf): void {
     if (this.#looking.size < MAX_LOOKS && this.#isOurs(leaf)) void this.#look(leaf);
   }
 
@@ -89,6 +96,7 @@ export class HealthMonitor {
       if (!(error instanceof FairleadError)) ports.log.warn('look-failed', { leaf, error });
     } finally {
       this.#looking.delete(leaf);
+      if (this.#again.delete(leaf) && !this.#context.stopping.signal.aborted) this.lookAt(leaf);
     }
   }
 

@@ -5,6 +5,7 @@ import type { Finding } from '../../core/broker-api.js';
 import { Deadline } from '../../core/deadline.js';
 import { FairleadError } from '../../core/errors.js';
 import type { RequestContext } from '../../core/requests.js';
+import { adviceForSilent } from '../../core/silent.js';
 import { uuidOf } from './ours.js';
 import type { LibvirtDoorPorts } from './ports.js';
 
@@ -26,7 +27,7 @@ export async function findings(ports: LibvirtDoorPorts, { deadlineMs }: RequestC
         subject: 'hypervisor process',
         severity: settings.enabled === 'yes' ? 'error' : 'warning',
         message: `It does not answer, so disks of guests cannot be served: ${error.message}`,
-        mend: 'fairlead up restarts it; if it does not, look at its log lines. Where no guests are served: [libvirt] enabled = "no".',
+        mend: `${adviceForSilent('hypervisor', error)} Where no guests are served: [libvirt] enabled = "no".`,
       },
     ];
   }
