@@ -42,7 +42,6 @@ export class HealthMonitor {
     while (!stopping.signal.aborted) {
       await this.#pause(this.#about(ports.settings.healthIntervalMs / 2));
       if (!this.#isReady() || !ports.broker.connected) continue;
-      this.#forgetEndedProcesses();
       await this.#round();
     }
   }
@@ -70,10 +69,14 @@ export class HealthMonitor {
   }
 
   /** Whether the mount is in use and nobody is at work on it. */
-  #isOurs(leaf: Leaf): boolean {
+  #isSettled(leaf: Leaf): boolean {
     const { state, locks } = this.#context;
-    const isSettled = state.mounts.get(leaf)?.state === 'mounted' && !state.operations.has(leaf);
-    return isSettled && state.isUsed(leaf) && !locks.isHeld(leaf) && !this.#looking.has(leaf);
+    const isMounted = state.mounts.get(leaf)?.state === 'mounted' && !state.operations.has(leaf);
+    return isMounted && state.isUsed(leaf) && !locks.isHeld(leaf);
+  }
+
+  #isOurs(leaf: Leaf): boolean {
+    return this.#isSettled(leaf) && !this.#looking.has(leaf);
   }
 
   async #look(leaf: Leaf): Promise<void> {
@@ -100,6 +103,11 @@ export class HealthMonitor {
     }
   }
 
+  /** Takes to heart what somebody else's look found, unless somebody is at work on the leaf. */
+  hear(observation: Observation): void {
+    if (this.#isSettled(observation.leaf)) this.#learn(observation.leaf, observation);
+  }
+
   #learn(leaf: Leaf, observation: Observation): void {
     const { state, ports } = this.#context;
     const record = state.mounts.get(leaf);
@@ -120,16 +128,6 @@ export class HealthMonitor {
       onVanish: ports.settings.onVanish,
     });
     if (remedy === 'restore' || remedy === 'forget') this.#caretaker.schedule(record.volume);
-  }
-
-  /** Processes that held a dead mount do so until they end. */
-  #forgetEndedProcesses(): void {
-    const { state, ports } = this.#context;
-    for (const leaf of state.mounts.keys()) {
-      const sight = state.sightOf(leaf);
-      if (sight.needsRestart.length === 0) continue;
-      sight.needsRestart = sight.needsRestart.filter((holder) => ports.processes.runs(holder));
-    }
   }
 
   /** About that long, between half and one and a half times, so that agents of many hosts do not look in step. */

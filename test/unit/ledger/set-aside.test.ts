@@ -11,7 +11,7 @@ function damaged(damage: string): { readonly database: Database; readonly start:
   const database = openDatabase(':memory:');
   migrate(database);
   const start = (): LedgerStore =>
-    new LedgerStore({ database, origin: 'existing', marks: [], reserve: null, date: () => SINCE });
+    new LedgerStore({ database, origin: 'existing', marks: [], home: null, reserve: null, date: () => SINCE });
   start().apply([
     { kind: 'put-mount', mount: MOUNT },
     { kind: 'put-mount', mount: { ...MOUNT, volume: OTHER } },

@@ -215,6 +215,7 @@ export class Bench {
       list: () => ({
         mounts: [...this.attachments].map(([leaf, attachments]) => this.#listed(leaf, attachments)),
         setAside: [],
+        fault: null,
         broker: 'connected',
         state: 'ready',
         domains: this.known,
