@@ -300,13 +300,23 @@ const KINDS: readonly Kind[] = [
   {
     kind: 'a state directory that was moved away',
     about: /state_dir/,
-    make: async () => {
+    make: async (name) => {
       const state = join(host.dir, 'fairlead/state');
+      const volume = await VolumeInUse.served(host, name);
+      await volume.connect(ALICE);
       renameSync(state, `${state}.away`);
+      // Nothing is taken for done in a directory that the next start does not find.
+      const refusal = { error: { code: 'unavailable', field: 'state_dir' } };
+      expect(await volume.connect('cli:bob')).toMatchObject(refusal);
+      expect(await volume.disconnect(ALICE)).toMatchObject(refusal);
+      expect(volume.mounts()).toBe(1);
       await until('it is missed', async () => (await findings(/state_dir/)).length > 0);
       expect((await findings(/state_dir/))[0]?.message).toContain('put it back');
       expect((await host.fairlead(['ls'])).stdout).toContain('put it back');
-      return { byOthers: () => renameSync(`${state}.away`, state) };
+      return {
+        byOthers: () => renameSync(`${state}.away`, state),
+        after: async () => expect((await volume.disconnect(ALICE)).body).toMatchObject({ outcome: 'released' }),
+      };
     },
   },
 ];

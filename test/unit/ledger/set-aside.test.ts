@@ -92,3 +92,12 @@ describe('a record that is lost leaves a hold', () => {
     expect(start().load().holds).toEqual([]);
   });
 });
+
+test('what is settled is not reported again, and kept for the operator', () => {
+  const { database, start } = damaged(`UPDATE attachments SET since = '' ${first}`);
+  const store = start();
+  expect(store.load().setAside).toHaveLength(1);
+  store.apply([{ kind: 'settle-doubt' }]);
+  expect(start().load().setAside).toEqual([]);
+  expect(database.prepare('SELECT content FROM set_aside').all()).toHaveLength(1);
+});
