@@ -229,7 +229,7 @@ function setAsideFindings({ setAside }: ListReply): readonly Finding[] {
           subject: 'ledger',
           severity: 'warning',
           message: `The ledger could not be trusted at a start (${key}): ${reason}`,
-          mend: 'Connect what is in use and missing, disconnect what has ended, lift the holds of what nobody uses. It is over when no hold is left.',
+          mend: 'Connect what is in use and missing, disconnect what has ended, lift the holds of what nobody uses. It is over when no hold is left (docs/states.md).',
         }
       : {
           subject: `ledger ${table} ${key}`,
