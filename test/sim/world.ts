@@ -166,6 +166,8 @@ export class World {
   #lifted(history: History, by: string): void {
     const { kernel } = this.host;
     const mounts = kernel.at(history.mountPoint).filter(({ serves }) => serves === history.volume.export);
+    if (by === 'evidence' && this.disk.records().setAside.length > 0)
+      this.fail('I1', `evidence lifted the hold of ${history.volume.leaf.slice(0, 6)} although records may be missing`);
     // What keeps a mount by the operator's word is not kept any more.
     if (by === 'operator') for (const mount of mounts) this.effects.kept.delete(mount);
     // Where somebody is attached the mount stays anyway.
