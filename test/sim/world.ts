@@ -176,6 +176,11 @@ export class World {
       if (holder !== null && mounts.includes(of) && began < this.scheduler.now - LOOK_TO_LIFT_MS)
         this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which ${holder.command} uses`);
     }
+    if (by === 'operator' && mounts.length > 0 && this.domains.unreadSince < this.scheduler.now)
+      this.fail(
+        'I1',
+        `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, although nobody has read the domains`,
+      );
     const shownSince = this.domains.shownSince(history.volume.leaf);
     if (by === 'operator' && shownSince < this.scheduler.now - LOOK_TO_LIFT_MS)
       this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which a domain uses`);
