@@ -32,6 +32,7 @@ import { readBootId } from './sys/boot-id.js';
 import { systemClock } from './sys/clock.js';
 import { takeLock } from './sys/lock-file.js';
 import { leave } from './sys/leave.js';
+import { isLibvirtHere } from './sys/libvirt-traces.js';
 import { descriptorSink } from './sys/log-sink.js';
 import { createLog, type Log } from './sys/log.js';
 import { configArgument, haltAt, tellSupervisor } from './up/child.js';
@@ -162,11 +163,12 @@ async function agentLock(runDir: string, stop: AbortSignal): Promise<() => void>
 
 /** Disks of virtual machines, and the way to the process that may touch them; null where the configuration says that there are none. */
 function guestsOf(
-  { libvirt, runDir, backends }: Config,
+  config: Config,
   log: Log,
   engine: Engine,
   volumes: VolumeFacts,
 ): { readonly door: LibvirtDoor; readonly hypervisor: HypervisorClient } | null {
+  const { libvirt, runDir, backends } = config;
   const { enabled, surveyIntervalMs } = libvirt;
   if (enabled === 'no') return null;
   const hypervisor = new HypervisorClient({
@@ -174,7 +176,7 @@ function guestsOf(
     dial: () => dialSocket(`${runDir}/${HYPERVISOR_SOCKET}`),
   });
   const mountBases = BACKEND_NAMES.map((name) => backends[name].mountBase);
-  const settings = { enabled, surveyIntervalMs, mountBases };
+  const settings = { enabled, surveyIntervalMs, mountBases, isExpected: () => expectsLibvirt(config) };
   return { door: createLibvirtDoor({ engine, hypervisor, clock: systemClock, log, volumes, settings }), hypervisor };
 }
 
@@ -206,9 +208,14 @@ function engineSettings(config: Config, bootId: string): EngineSettings {
             liftHolds: config.libvirt.liftHolds,
             orphans: config.libvirt.orphans,
             ageMs: config.libvirt.evidenceAgeMs,
-            isExpected: config.libvirt.enabled === 'yes',
+            isExpected: () => expectsLibvirt(config),
           },
   };
+}
+
+/** Whether domains are to be expected here. Where a socket is named, or libvirt has left traces, one that is down may have some. */
+function expectsLibvirt({ libvirt: { enabled, socket } }: Config): boolean {
+  return enabled === 'yes' || socket !== null || isLibvirtHere();
 }
 
 /** Aborts when we are told to end: by a signal, or by the end of the supervisor that started us. */

@@ -74,6 +74,9 @@ export function showMounts(reply: unknown): string {
   for (const { leaf, state, former } of answer.mounts) {
     if (former.length > 0 && state !== 'releasing' && state !== 'ending') lines.push(`${leaf}: ${tellFormer(former)}`);
   }
+  for (const { leaf, keptBy } of answer.mounts) {
+    if (keptBy.length > 0) lines.push(escapeForLog(`${leaf} is kept from its unmount by ${holders(keptBy)}`));
+  }
   for (const { leaf, needsRestart } of answer.mounts) {
     if (needsRestart.length > 0) {
       lines.push(
@@ -88,6 +91,7 @@ export function showMounts(reply: unknown): string {
         : `The ledger has a record it cannot read (${kind} ${key})`;
     lines.push(escapeForLog(`${what}: ${reason}`));
   }
+  if (answer.fault !== null) lines.push(escapeForLog(answer.fault));
   if (waitsForEvidence(answer)) lines.push(NO_EVIDENCE[answer.domains]);
   if (answer.broker === 'absent') lines.push('No broker is connected: nothing can be mounted or unmounted now.');
   if (answer.state === 'reconciling') lines.push('What was open at the last start is still being worked off.');

@@ -184,7 +184,7 @@ const libvirt = z.strictObject({
     .default('auto')
     .meta(
       facts(
-        'Whether disks of libvirt guests are served. auto: as yes, but a host without libvirt is not reported as a fault. no: the hypervisor process is not started.',
+        'Whether disks of libvirt guests are served. auto: as yes, but a host without libvirt is not reported as a fault, and where it has left no directories holds are lifted without its word. no: the hypervisor process is not started.',
         'one of "auto", "yes", "no"',
       ),
     ),

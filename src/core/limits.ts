@@ -143,6 +143,8 @@ export const LEDGER_CHECKPOINT_PAGES = 128;
 export const LEDGER_OPEN_MS = 60_000;
 /** Milliseconds after which a state disk that has not answered counts as one that stands still. */
 export const LEDGER_STALL_MS = 5000;
+/** Milliseconds between two looks whether the ledger still lies at its path. */
+export const LEDGER_LOOK_MS = 1000;
 /** Milliseconds for the ledger to finish what waits and close; part of {@link SHUTDOWN_MS}. */
 export const LEDGER_CLOSE_MS = 5000;
 /** Set-aside records that are reported; older ones stay in the ledger. */

@@ -87,7 +87,9 @@ export type Change =
   | { readonly kind: 'put-hold'; readonly hold: HoldRecord }
   | { readonly kind: 'lift-hold'; readonly leaf: Leaf }
   | { readonly kind: 'put-operation'; readonly operation: OperationRecord }
-  | { readonly kind: 'close-operation'; readonly id: OperationId };
+  | { readonly kind: 'close-operation'; readonly id: OperationId }
+  /** What was set aside is settled: nothing has to be done about it any more. */
+  | { readonly kind: 'settle-doubt' };
 
 /** The crash-safe record, as the engine sees it. */
 export interface Ledger {

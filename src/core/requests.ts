@@ -137,6 +137,8 @@ export interface ListedMount {
   readonly hold: 'inherited' | null;
   /** Clients of earlier mounts of this volume. */
   readonly former: readonly ListedClient[];
+  /** For `releasing`: who kept it when it was last tried to be unmounted, as far as that was found out. */
+  readonly keptBy: readonly Holder[];
   /** Processes that still hold a dead mount which has been replaced. */
   readonly needsRestart: readonly Holder[];
   /** The open operation, if one is in progress. */
@@ -146,7 +148,10 @@ export interface ListedMount {
 /** Everything that is recorded or seen, and whether the agent can work. */
 export interface ListReply {
   readonly mounts: readonly ListedMount[];
+  /** What the ledger could not read back or trust at a start, until no hold is left. */
   readonly setAside: readonly SetAsideRecord[];
+  /** Why nothing can be written to the ledger now, as far as is known; null: it can. */
+  readonly fault: string | null;
   /** Whether a broker is connected now. */
   readonly broker: 'connected' | 'absent';
   /** `reconciling` until what was open at start has been worked off. */

@@ -23,14 +23,11 @@ type Conclusion =
 export class Conclusions {
   readonly #context: Context;
   readonly #caretaker: Caretaker;
-  /** Whether every record could be read back: otherwise a hold may stand for somebody whom no domain tells of. */
-  readonly #recordsAreWhole: () => boolean;
   #drawing = false;
 
-  constructor(context: Context, caretaker: Caretaker, recordsAreWhole: () => boolean) {
+  constructor(context: Context, caretaker: Caretaker) {
     this.#context = context;
     this.#caretaker = caretaker;
-    this.#recordsAreWhole = recordsAreWhole;
   }
 
   /** Does in the background what can be done now; the rest waits for the next survey. */
@@ -51,7 +48,8 @@ export class Conclusions {
     const { state, evidence, ports } = this.#context;
     const policy = ports.settings.evidence;
     const found: Conclusion[] = [];
-    if (policy?.liftHolds === 'evidence' && this.#recordsAreWhole()) {
+    // Where records may be missing, a hold may stand for somebody whom no domain tells of.
+    if (policy?.liftHolds === 'evidence' && !state.isDoubted) {
       for (const hold of state.holds.values()) {
         const volume = state.mounts.get(hold.leaf)?.volume;
         if (volume !== undefined && evidence.isIdle(hold)) found.push({ kind: 'hold', hold, volume });

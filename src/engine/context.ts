@@ -23,6 +23,8 @@ export class Context {
   readonly stopping = new AbortController();
   readonly #working = new Set<Promise<unknown>>();
   #noRoom: FairleadError | null = null;
+  /** Everything that was found at the start has been looked at. */
+  reconciled = false;
 
   constructor(ports: EnginePorts) {
     this.ports = ports;
@@ -32,8 +34,10 @@ export class Context {
   }
 
   /** Makes changes durable, then true in memory. */
-  async commit(changes: readonly Change[]): Promise<void> {
-    if (changes.length === 0) return;
+  async commit(wanted: readonly Change[]): Promise<void> {
+    if (wanted.length === 0) return;
+    const endsDoubt = wanted.some(({ kind }) => kind === 'lift-hold') && this.#isSettledBy(wanted);
+    const changes: readonly Change[] = endsDoubt ? [...wanted, { kind: 'settle-doubt' }] : wanted;
     try {
       await this.ports.ledger.commit(changes);
     } catch (error) {
@@ -43,6 +47,22 @@ export class Context {
     }
     if (changes.some(takesOn)) this.#noRoom = null;
     this.state.apply(changes);
+    if (endsDoubt) this.ports.log.info('ledger-doubt-settled', {});
+  }
+
+  /** Ends the doubt about the ledger if no hold is left that stands for what it may have lost. */
+  async settleDoubt(): Promise<void> {
+    if (!this.#isSettledBy([])) return;
+    await this.commit([{ kind: 'settle-doubt' }]);
+    this.ports.log.info('ledger-doubt-settled', {});
+  }
+
+  /** Whether the ledger is doubted, and nothing is left to be done about it after these changes. */
+  #isSettledBy(changes: readonly Change[]): boolean {
+    const { isDoubted, holds } = this.state;
+    if (!isDoubted || !this.reconciled) return false;
+    const lifted = new Set(changes.flatMap((change) => (change.kind === 'lift-hold' ? [change.leaf] : [])));
+    return [...holds.keys()].every((leaf) => lifted.has(leaf)) && changes.every(({ kind }) => kind !== 'put-hold');
   }
 
   /** Why the state disk takes nothing new, as far as is known; null: it does. */

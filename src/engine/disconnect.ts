@@ -101,7 +101,9 @@ export async function liftHold(
     const record = state.mounts.get(leaf);
     if (!state.holds.has(leaf) || record === undefined) return { lifted: false };
     const { volume } = record;
-    if (!force) refuseUsed(volume, await useOf(context, volume, left.remaining));
+    // Of what is not mounted nothing is taken away.
+    if (!force && (await isMounted(context, volume, left)))
+      refuseUsed(volume, await useOf(context, volume, left.remaining));
     await letGo(context, caretaker, volume, { kind: 'lift-hold', leaf });
     ports.log.info('hold-lifted', { leaf, by: 'operator', forced: force });
     return { lifted: true };

@@ -34,7 +34,7 @@ export function createEngine(ports: EnginePorts): RunningEngine {
   const reconciler = new Reconciler(context, caretaker);
   const monitor = new HealthMonitor(context, caretaker, () => reconciler.done);
   const watcher = new LeafWatcher(context, caretaker, (leaf) => monitor.lookAt(leaf));
-  const conclusions = new Conclusions(context, caretaker, () => reconciler.readEverything);
+  const conclusions = new Conclusions(context, caretaker);
   return {
     start: async () => {
       await reconciler.start(() => watcher.start());
@@ -51,8 +51,8 @@ export function createEngine(ports: EnginePorts): RunningEngine {
       logged(ports, 'disconnect', request, disconnect(context, caretaker, request, requestContext)),
     liftHold: (request, requestContext) => liftHold(context, caretaker, request, requestContext),
     abort: (leaf, requestContext) => abort(context, caretaker, leaf, requestContext),
-    list: (): ListReply => list(context, reconciler.setAside, reconciler.done),
-    examine: (requestContext) => examine(context, reconciler.setAside, requestContext),
+    list: (): ListReply => list(context, reconciler.done),
+    examine: (requestContext) => examine(context, requestContext),
     takeEvidence: (survey) => {
       context.evidence.take(survey);
       if (context.evidence.known === 'complete') conclusions.draw();
@@ -61,6 +61,8 @@ export function createEngine(ports: EnginePorts): RunningEngine {
       context.checkRunning();
       ports.settings.authorise(volume);
       const observation = await context.observe(volume, 'read-write', deadlineMs);
+      // What has died is brought back, and what only a hold kept and has gone is forgotten, as after a look of the monitor's.
+      monitor.hear(observation);
       const verdict = verdictOf(observation) ?? 'hung';
       return {
         verdict,

@@ -34,8 +34,8 @@ export interface DomainUse extends Pick<Domain, 'uuid' | 'name' | 'running'> {
 
 /**
  * Why nothing can be said of domains that are not known to use something. `not-yet`: they have not been read since
- * this agent began. `in-part`: the last survey was incomplete. `unreadable`: there should be a libvirt, and it could
- * not be read.
+ * this agent began. `in-part`: the last survey was incomplete. `unreadable`: this host has a libvirt, or had one since
+ * this agent began, and it could not be read.
  */
 export type EvidenceGap = 'not-yet' | 'in-part' | 'unreadable';
 
@@ -115,7 +115,7 @@ export class Evidence {
     if (this.#policy === null || this.#known === 'complete') return null;
     if (this.#known === 'incomplete') return 'in-part';
     if (!this.#isHeard) return 'not-yet';
-    return this.#policy.isExpected || this.#wasRead ? 'unreadable' : null;
+    return this.#policy.isExpected() || this.#wasRead ? 'unreadable' : null;
   }
 
   /** Waits until the domains have been read for the first time, or could not be, at most `ms`. */

@@ -1,10 +1,13 @@
 // What `doctor` says of the volumes, beside what the broker finds on the host: everything that somebody should look at,
 // from the records and from what was last seen, with the command that helps.
 
+import { shellWord } from '../core/argv.js';
 import { FairleadError } from '../core/errors.js';
 import type { Finding } from '../core/broker-api.js';
+import { adviceForSilent } from '../core/silent.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
-import type { SetAsideRecord } from '../core/records.js';
+import { describeHolder, type Holding } from '../core/observation.js';
+import { listed } from '../core/text.js';
 import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
 import { Deadline } from './deadline.js';
@@ -12,25 +15,22 @@ import { describeUsers, GAPS, useOf, type HoldUse } from './held.js';
 import { list } from './list.js';
 
 /** The findings of host and volumes together. Without a broker that itself is a finding, not a failure. */
-export async function examine(
-  context: Context,
-  setAside: readonly SetAsideRecord[],
-  { deadlineMs }: RequestContext,
-): Promise<readonly Finding[]> {
-  const seen = list(context, setAside, true);
-  const holding = holdFindings(context, seen.mounts, deadlineMs / 2);
+export async function examine(context: Context, { deadlineMs }: RequestContext): Promise<readonly Finding[]> {
+  const seen = list(context, true);
+  const used = usedFindings(context, seen.mounts, deadlineMs / 2);
   const own = async (): Promise<readonly Finding[]> => [
+    // First what explains the rest.
     ...diskFindings(context),
-    ...seen.mounts.flatMap(findingsOf),
-    ...(await holding),
     ...setAsideFindings(seen),
+    ...seen.mounts.flatMap(findingsOf),
+    ...(await used),
   ];
   try {
     return [...(await context.ports.broker.examine(deadlineMs)), ...(await own())];
   } catch (error) {
     if (!(error instanceof FairleadError)) throw error;
     const message = `The broker does not answer: ${error.message}`;
-    const mend = 'fairlead up restarts it; if it does not, look at its log lines.';
+    const mend = adviceForSilent('broker', error);
     return [{ subject: 'broker', severity: 'error', message, mend }, ...(await own())];
   }
 }
@@ -45,7 +45,8 @@ function diskFindings({ diskFault }: Context): readonly Finding[] {
 }
 
 function findingsOf(mount: ListedMount): readonly Finding[] {
-  const subject = `mount ${mount.leaf}`;
+  const subject = subjectOf(mount.leaf);
+  const path = shellWord(mount.mountpoint);
   const found: Finding[] = [];
   const add = (severity: Finding['severity'], message: string, mend: string): void => {
     found.push({ subject, severity, message, mend });
@@ -59,29 +60,23 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       );
       break;
     case 'vanished':
-      add('error', 'It has users and somebody else has unmounted it.', 'Connect it again, by any of its users.');
+      add('error', 'It has users and somebody else has unmounted it.', backCommand(mount));
       break;
     case 'foreign':
       add(
         'warning',
         'A mount that is not ours, or that cannot be named any more, lies under the mount base. It is left alone.',
-        `findmnt ${mount.mountpoint} shows what it is; fuser -vm ${mount.mountpoint} shows who uses it.`,
-      );
-      break;
-    case 'releasing':
-      add(
-        'warning',
-        'Nobody uses it any more, and it cannot be unmounted yet.',
-        `Who keeps it: grep -l ${mount.leaf} ${MOUNT_TABLES}; fuser -vm ${mount.mountpoint}`,
+        `Whoever made it takes it away. What it is: findmnt ${path}; who uses it: fuser -vmM ${path}`,
       );
       break;
     case 'ending':
       add(
         'warning',
         'Nobody uses it any more, and its client or mount helper has not ended yet. It may still write, and is not ended.',
-        `Wait. pgrep -af ${mount.leaf} shows what it is; end it by hand only if it is certain that it writes nothing.`,
+        'Wait: it ends by itself when it has written back what it has. If it does not, look at the storage service.',
       );
       break;
+    case 'releasing':
     case 'mounting':
     case 'mounted':
       break;
@@ -90,13 +85,13 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
     add(
       'error',
       'Something else is mounted over it while it is in use: whoever comes to its path sees that, not the volume.',
-      `findmnt ${mount.mountpoint} shows what it is; whoever mounted it should take it away again.`,
+      `Whoever mounted it takes it away again. What it is: findmnt ${path}`,
     );
   }
-  if (mount.verdict !== null && !['healthy', 'absent', 'foreign'].includes(mount.verdict)) {
+  if (isUnusable(mount)) {
     const wayOut =
       mount.verdict === 'hung' ? `; if its server will never answer again: fairlead abort ${mount.leaf}` : '';
-    const mend = `fairlead validate ${mount.url ?? 'URL'}${wayOut}`;
+    const mend = `Look at the storage service, then: fairlead validate ${shellWord(mount.url ?? 'URL')}${wayOut}`;
     add('error', `When it was last looked at it was ${mount.verdict}.`, mend);
   }
   for (const attachment of mount.attachments) {
@@ -109,29 +104,63 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
   return found;
 }
 
-/** Held mounts whose users are looked for at the same time, and at most in one request. */
-const HOLDS_AT_ONCE = 2;
-const MAX_HOLDS = 32;
+/** Whether somebody who uses it may have trouble with it. One that is only read may be read-only. */
+function isUnusable({ verdict, attachments }: ListedMount): boolean {
+  if (verdict === 'read-only') return !(attachments.length > 0 && attachments.every(({ readOnly }) => readOnly));
+  return verdict === 'hung' || verdict === 'stale' || verdict === 'denied';
+}
 
-/** What doctor says of holds: who uses the mounts. It takes at most `budgetMs`. */
-async function holdFindings(
+/** Mounts whose users are looked for at the same time, and at most in one request. */
+const LOOKS_AT_ONCE = 2;
+const MAX_LOOKS = 32;
+
+/** What doctor says of mounts that only their users explain: held, or not to be unmounted. It takes at most `budgetMs`. */
+async function usedFindings(
   context: Context,
   mounts: readonly ListedMount[],
   budgetMs: number,
 ): Promise<readonly Finding[]> {
   const deadline = new Deadline(context.ports.clock, budgetMs);
-  const held = mounts.filter(({ hold }) => hold !== null).map(({ leaf }) => leaf);
   const found: Finding[] = [];
-  const waiting = [...held.entries()];
+  const waiting = [...mounts.filter(({ hold, state }) => hold !== null || state === 'releasing').entries()];
   const next = async (): Promise<void> => {
     for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
-      const [index, leaf] = one;
-      const ms = index < MAX_HOLDS ? deadline.remaining : 0;
-      found[index] = holdFinding(leaf, await useWithin(context, leaf, ms));
+      const [index, { leaf, hold }] = one;
+      const ms = index < MAX_LOOKS ? deadline.remaining : 0;
+      found[index] =
+        hold === null
+          ? releasingFinding(leaf, await holdingWithin(context, leaf, ms))
+          : holdFinding(leaf, await useWithin(context, leaf, ms));
     }
   };
-  await Promise.all(Array.from({ length: HOLDS_AT_ONCE }, next));
+  await Promise.all(Array.from({ length: LOOKS_AT_ONCE }, next));
   return found;
+}
+
+/** Who keeps a mount that is to be unmounted, as far as that can be found within the time. */
+async function holdingWithin({ state, ports }: Context, leaf: Leaf, ms: number): Promise<Holding> {
+  const unknown: Holding = { holders: [], complete: false };
+  const record = state.mounts.get(leaf);
+  if (record === undefined || ms === 0) return unknown;
+  try {
+    return await ports.broker.holders(record.volume, ms);
+  } catch (error) {
+    if (!(error instanceof FairleadError)) throw error;
+    return unknown;
+  }
+}
+
+function releasingFinding(leaf: Leaf, { holders, complete }: Holding): Finding {
+  const message = [
+    'Nobody is attached any more, and it cannot be unmounted yet.',
+    ...(holders.length === 0 ? [] : [`Kept by: ${listed(holders.map(describeHolder))}.`]),
+    ...(complete ? [] : ['Not everything could be looked at.']),
+  ].join(' ');
+  const mend =
+    holders.length === 0
+      ? 'Wait: it is tried again and again. If it stays, look at the storage service.'
+      : 'Wait for these, or have them close what they have open there, or taken away: then it is unmounted by itself.';
+  return { subject: subjectOf(leaf), severity: 'warning', message, mend };
 }
 
 /** The users as far as they can be found within the time. */
@@ -139,6 +168,7 @@ async function useWithin(context: Context, leaf: Leaf, ms: number): Promise<Hold
   const { state, evidence } = context;
   const record = state.mounts.get(leaf);
   const unknown: HoldUse = { domains: evidence.usersOf(leaf), holders: [], gap: evidence.gap ?? 'holders' };
+  if (state.sightOf(leaf).vanished) return { domains: [], holders: [], gap: null };
   if (record === undefined || ms === 0) return unknown;
   try {
     return await useOf(context, record.volume, ms);
@@ -155,7 +185,7 @@ function holdFinding(leaf: Leaf, use: HoldUse): Finding {
     ...(users === '' ? [] : [`In use: ${users}.`]),
     ...(use.gap === null ? [] : [GAPS[use.gap]]),
   ].join(' ');
-  return { subject: `mount ${leaf}`, severity: 'warning', message, mend: holdAdvice(leaf, use) };
+  return { subject: subjectOf(leaf), severity: 'warning', message, mend: holdAdvice(leaf, use) };
 }
 
 function holdAdvice(leaf: Leaf, use: HoldUse): string {
@@ -165,22 +195,31 @@ function holdAdvice(leaf: Leaf, use: HoldUse): string {
   return use.gap === null ? `fairlead lift-hold ${leaf}` : 'Leave the hold until that is known.';
 }
 
-/** The mount tables of all processes, for a shell. */
-const MOUNT_TABLES = '/proc/[0-9]*/mountinfo';
-
 const ORPHANS = {
   'no-domain': 'It is attached to a virtual machine that libvirt does not know any more.',
   unused: 'It is attached to a virtual machine that names no file of the volume any more.',
 } as const;
 
-function disconnectCommand({ url }: ListedMount, { disk, consumer }: ListedMount['attachments'][number]): string {
-  const choice = disk === null ? '' : ` --disk ${shellWord(disk)}`;
-  return `fairlead disconnect ${shellWord(url ?? 'URL')}${choice} --consumer ${shellWord(consumer)}`;
+type Listed = ListedMount['attachments'][number];
+
+function disconnectCommand(mount: ListedMount, attachment: Listed): string {
+  return `fairlead disconnect ${wordsOf(mount, attachment)}`;
 }
 
-/** The text as one word of a shell's command line. */
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+/** Brings back what somebody took away: for one user, and so for all. What only a hold kept is not brought back. */
+function backCommand(mount: ListedMount): string {
+  const [attachment] = mount.attachments;
+  if (attachment === undefined) return `fairlead lift-hold ${mount.leaf}`;
+  return `fairlead connect ${wordsOf(mount, attachment)}${attachment.readOnly ? ' --read-only' : ''}`;
+}
+
+function wordsOf({ url }: ListedMount, { disk, consumer }: Listed): string {
+  const choice = disk === null ? '' : ` --disk ${shellWord(disk)}`;
+  return `${shellWord(url ?? 'URL')}${choice} --consumer ${shellWord(consumer)}`;
+}
+
+function subjectOf(leaf: Leaf): string {
+  return `mount ${leaf}`;
 }
 
 function setAsideFindings({ setAside }: ListReply): readonly Finding[] {
@@ -190,13 +229,13 @@ function setAsideFindings({ setAside }: ListReply): readonly Finding[] {
           subject: 'ledger',
           severity: 'warning',
           message: `The ledger could not be trusted at a start (${key}): ${reason}`,
-          mend: 'Connect what is in use and missing, disconnect what has ended, lift the holds of what nobody uses.',
+          mend: 'Connect what is in use and missing, disconnect what has ended, lift the holds of what nobody uses. It is over when no hold is left (docs/states.md).',
         }
       : {
           subject: `ledger ${table} ${key}`,
           severity: 'warning',
           message: `A record could not be read back: ${reason}`,
-          mend: 'Its mounts are kept by holds; lift them when nobody uses them.',
+          mend: 'Its mounts are kept by holds; lift them when nobody uses them. It is over when no hold is left.',
         },
   );
 }

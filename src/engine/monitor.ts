@@ -22,6 +22,8 @@ export class HealthMonitor {
   readonly #caretaker: Caretaker;
   readonly #isReady: () => boolean;
   readonly #looking = new Set<Leaf>();
+  /** Leaves that somebody wants looked at again, since they changed while they were looked at. */
+  readonly #again = new Set<Leaf>();
 
   /** `isReady`: whether the start is over; before that the reconciler looks at everything. */
   constructor(context: Context, caretaker: Caretaker, isReady: () => boolean) {
@@ -40,7 +42,6 @@ export class HealthMonitor {
     while (!stopping.signal.aborted) {
       await this.#pause(this.#about(ports.settings.healthIntervalMs / 2));
       if (!this.#isReady() || !ports.broker.connected) continue;
-      this.#forgetEndedProcesses();
       await this.#round();
     }
   }
@@ -52,21 +53,30 @@ export class HealthMonitor {
     const pace = ports.settings.healthIntervalMs / (2 * leaves.length);
     for (const leaf of leaves) {
       if (stopping.signal.aborted) return;
-      this.lookAt(leaf);
+      this.#begin(leaf);
       await this.#pause(Math.max(PACE_MS, this.#about(pace)));
     }
   }
 
-  /** Looks at the mount now, if it is in use and nobody is at work on it. */
+  /** Looks at the mount as it is from now on, if it is in use and nobody is at work on it. */
   lookAt(leaf: Leaf): void {
+    if (this.#looking.has(leaf)) this.#again.add(leaf);
+    else this.#begin(leaf);
+  }
+
+  #begin(leaf: Leaf): void {
     if (this.#looking.size < MAX_LOOKS && this.#isOurs(leaf)) void this.#look(leaf);
   }
 
   /** Whether the mount is in use and nobody is at work on it. */
-  #isOurs(leaf: Leaf): boolean {
+  #isSettled(leaf: Leaf): boolean {
     const { state, locks } = this.#context;
-    const isSettled = state.mounts.get(leaf)?.state === 'mounted' && !state.operations.has(leaf);
-    return isSettled && state.isUsed(leaf) && !locks.isHeld(leaf) && !this.#looking.has(leaf);
+    const isMounted = state.mounts.get(leaf)?.state === 'mounted' && !state.operations.has(leaf);
+    return isMounted && state.isUsed(leaf) && !locks.isHeld(leaf);
+  }
+
+  #isOurs(leaf: Leaf): boolean {
+    return this.#isSettled(leaf) && !this.#looking.has(leaf);
   }
 
   async #look(leaf: Leaf): Promise<void> {
@@ -89,7 +99,13 @@ export class HealthMonitor {
       if (!(error instanceof FairleadError)) ports.log.warn('look-failed', { leaf, error });
     } finally {
       this.#looking.delete(leaf);
+      if (this.#again.delete(leaf) && !this.#context.stopping.signal.aborted) this.lookAt(leaf);
     }
+  }
+
+  /** Takes to heart what somebody else's look found, unless somebody is at work on the leaf. */
+  hear(observation: Observation): void {
+    if (this.#isSettled(observation.leaf)) this.#learn(observation.leaf, observation);
   }
 
   #learn(leaf: Leaf, observation: Observation): void {
@@ -112,16 +128,6 @@ export class HealthMonitor {
       onVanish: ports.settings.onVanish,
     });
     if (remedy === 'restore' || remedy === 'forget') this.#caretaker.schedule(record.volume);
-  }
-
-  /** Processes that held a dead mount do so until they end. */
-  #forgetEndedProcesses(): void {
-    const { state, ports } = this.#context;
-    for (const leaf of state.mounts.keys()) {
-      const sight = state.sightOf(leaf);
-      if (sight.needsRestart.length === 0) continue;
-      sight.needsRestart = sight.needsRestart.filter((holder) => ports.processes.runs(holder));
-    }
   }
 
   /** About that long, between half and one and a half times, so that agents of many hosts do not look in step. */

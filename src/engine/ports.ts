@@ -26,8 +26,11 @@ export interface EvidencePolicy {
   readonly orphans: 'report' | 'release';
   /** Milliseconds for which evidence must have been the same. */
   readonly ageMs: number;
-  /** The configuration says that this host has a libvirt: one that cannot be read is a fault, not an absence. */
-  readonly isExpected: boolean;
+  /**
+   * Whether this host has a libvirt, by the configuration or by what lies there now: one that cannot be read may have
+   * domains.
+   */
+  isExpected(): boolean;
 }
 
 /** What the configuration says that the engine must know. */

@@ -26,8 +26,8 @@ export class Reconciler {
   readonly #context: Context;
   readonly #caretaker: Caretaker;
   #done = false;
-  #setAside: LedgerSnapshot['setAside'] = [];
-  #origin: LedgerSnapshot['origin'] = 'existing';
+  /** Leaves that are not in order yet: a hold may come of each. */
+  #unsettled = 0;
 
   constructor(context: Context, caretaker: Caretaker) {
     this.#context = context;
@@ -39,16 +39,6 @@ export class Reconciler {
     return this.#done;
   }
 
-  /** Records that the ledger could not read back. */
-  get setAside(): LedgerSnapshot['setAside'] {
-    return this.#setAside;
-  }
-
-  /** Whether the ledger is whole, as far as this agent knows: not begun anew after damage, and without a record that could not be read. */
-  get readEverything(): boolean {
-    return this.#origin !== 'damaged' && this.#setAside.length === 0;
-  }
-
   /**
    * Loads the ledger, takes the locks of all leaves with open operations (so that no request comes before them), and
    * goes on in the background. Resolves when requests may come; `done` is called when all has been gone over.
@@ -57,15 +47,14 @@ export class Reconciler {
     const { state, ports, locks } = this.#context;
     const snapshot = await ports.ledger.load();
     state.restore(snapshot);
-    this.#setAside = snapshot.setAside;
-    this.#origin = snapshot.origin;
     if (snapshot.origin !== 'existing') ports.log.warn('ledger-begun-anew', { origin: snapshot.origin });
+    for (const { table, key, reason } of snapshot.setAside) ports.log.warn('ledger-doubted', { table, key, reason });
     const open = new Map<Leaf, Unlock>();
     for (const leaf of state.operations.keys()) open.set(leaf, await locks.acquire(leaf));
-    void this.#work(open, done);
+    void this.#work(open, snapshot.origin, done);
   }
 
-  async #work(open: Map<Leaf, Unlock>, done: () => void): Promise<void> {
+  async #work(open: Map<Leaf, Unlock>, origin: LedgerSnapshot['origin'], done: () => void): Promise<void> {
     const { stopping, ports, state } = this.#context;
     try {
       const inventory = await this.#inventory([...open.keys()]);
@@ -83,6 +72,9 @@ export class Reconciler {
         ...Array.from({ length: LEAVES_AT_ONCE }, next),
       ]);
       this.#done = true;
+      this.#context.reconciled = true;
+      // Told of by an earlier agent, and everything that was found then has been dealt with.
+      if (origin === 'existing' && this.#unsettled === 0) await this.#context.settleDoubt();
       done();
       ports.log.info('reconciled', { leaves: volumes.length, strangers: state.strangers.size });
     } catch (error) {
@@ -134,11 +126,13 @@ export class Reconciler {
     const { leaf } = volume;
     const mine = open.get(leaf);
     open.delete(leaf);
+    this.#unsettled += 1;
     const unlock = mine ?? (await context.locks.acquire(leaf));
     try {
       context.checkRunning();
       const order = await context.track(this.#settleAndPutInOrder(volume));
-      if (order !== 'in-order') this.#caretaker.schedule(volume);
+      if (order === 'in-order') this.#unsettled -= 1;
+      else this.#caretaker.schedule(volume);
     } catch (error) {
       context.ports.log.warn('leaf-not-reconciled', { leaf, error });
       this.#caretaker.schedule(volume);

@@ -168,5 +168,6 @@ async function forget(context: Context, volume: Volume): Promise<ReleaseEnd> {
 
 async function keepReleasing(context: Context, volume: Volume, end: ReleaseEnd): Promise<ReleaseEnd> {
   await context.commit([...releasing(context, volume), ...closing(context, volume)]);
+  context.state.sightOf(volume.leaf).keptBy = end.holders;
   return end;
 }

@@ -27,6 +27,8 @@ export interface Sight {
   /** The mounts that were seen there, as JSON; empty before the first look. */
   mounts: string;
   former: readonly FormerClient[];
+  /** Who kept the mount when it was last tried to be unmounted. */
+  keptBy: readonly Holder[];
   /** Processes that still hold a dead mount which has been replaced. */
   needsRestart: readonly Holder[];
   /** The step that is being carried out. */
@@ -52,12 +54,18 @@ export class State {
   readonly holds = new Map<Leaf, HoldRecord>();
   readonly operations = new Map<Leaf, OperationRecord>();
   readonly strangers = new Map<Leaf, Stranger>();
+  /** What the ledger could not read back, or could not trust, and that is not settled yet. */
+  setAside: LedgerSnapshot['setAside'] = [];
+  /** Records may be missing: a hold may stand for somebody of whom nothing tells any more. */
+  isDoubted = false;
   readonly #attachments = new Map<Leaf, Map<string, AttachmentRecord>>();
   readonly #leafOf = new Map<string, Leaf>();
   readonly #sights = new Map<Leaf, Sight>();
 
   /** Takes over what the ledger remembered. */
   restore(snapshot: LedgerSnapshot): void {
+    this.setAside = snapshot.setAside;
+    this.isDoubted = snapshot.origin === 'damaged' || snapshot.setAside.length > 0;
     this.apply([
       ...snapshot.mounts.map((mount): Change => ({ kind: 'put-mount', mount })),
       ...snapshot.attachments.map((attachment): Change => ({ kind: 'put-attachment', attachment })),
@@ -109,6 +117,10 @@ export class State {
         return;
       case 'close-operation':
         this.operations.delete(change.id as string as Leaf);
+        return;
+      case 'settle-doubt':
+        this.setAside = [];
+        this.isDoubted = false;
         return;
     }
   }
@@ -165,6 +177,7 @@ export class State {
         mounted: false,
         mounts: '',
         former: [],
+        keptBy: [],
         needsRestart: [],
         step: null,
         stuck: false,

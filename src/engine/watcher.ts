@@ -3,7 +3,7 @@
 // does at a leaf is its own affair: while somebody has the lock, the leaf waits.
 
 import { FairleadError } from '../core/errors.js';
-import { RETRY_LAST_MS, WATCH_GAP_MS } from '../core/limits.js';
+import { RETRY_FIRST_MS, RETRY_LAST_MS, WATCH_GAP_MS } from '../core/limits.js';
 import type { InventoryItem } from '../core/observation.js';
 import { BACKEND_NAMES, type Leaf, type LeafName } from '../core/volume.js';
 import type { Caretaker } from './caretaker.js';
@@ -40,14 +40,20 @@ export class LeafWatcher {
 
   async #work(): Promise<void> {
     const { ports, stopping } = this.#context;
+    let patience = RETRY_FIRST_MS;
     while (!stopping.signal.aborted) {
       try {
         await this.#hear();
+        patience = RETRY_FIRST_MS;
         await ports.clock.sleep(WATCH_GAP_MS, stopping.signal);
       } catch (error) {
         if (!(error instanceof FairleadError)) ports.log.warn('watch-failed', { error });
         this.#seen = null;
-        await this.#context.pause(RETRY_LAST_MS);
+        // A question that has run out has waited long enough: a broker, or an agent, that was stopped must find one open
+        // when it goes on.
+        const isOverdue = error instanceof FairleadError && error.code === 'deadline-exceeded';
+        await this.#context.pause(isOverdue ? RETRY_FIRST_MS : patience);
+        patience = Math.min(patience * 2, RETRY_LAST_MS);
       }
     }
   }

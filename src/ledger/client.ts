@@ -5,6 +5,7 @@ import { Worker } from 'node:worker_threads';
 import { FairleadError } from '../core/errors.js';
 import {
   LEDGER_CLOSE_MS,
+  LEDGER_LOOK_MS,
   LEDGER_OPEN_MS,
   LEDGER_STALL_MS,
   MAX_LEDGER_GROUP,
@@ -69,6 +70,8 @@ class ThreadLedger implements OpenLedger {
   #work: Promise<void> | null = null;
   #closed: Promise<void> | null = null;
   #stalled: FairleadError | null = null;
+  /** What the last look at the ledger's place said. */
+  #away: FairleadError | null = null;
   readonly #directory: string;
 
   constructor(line: Line, directory: string) {
@@ -76,10 +79,11 @@ class ThreadLedger implements OpenLedger {
     this.#directory = directory;
     this.ended = line.ended;
     void line.ended.then((error) => this.#rejectAll(error ?? closed()));
+    void this.#watch();
   }
 
   get fault(): FairleadError | null {
-    return this.#line.broken ?? this.#stalled;
+    return this.#line.broken ?? this.#stalled ?? this.#away;
   }
 
   async load(): Promise<LedgerSnapshot> {
@@ -90,7 +94,9 @@ class ThreadLedger implements OpenLedger {
 
   async commit(changes: readonly Change[]): Promise<void> {
     if (this.#closed !== null) throw closed();
-    if (this.fault !== null) throw this.fault;
+    // Whether the ledger is at its place is asked anew with each commit.
+    const fault = this.#line.broken ?? this.#stalled;
+    if (fault !== null) throw fault;
     if (this.#queue.length >= MAX_LEDGER_QUEUE) {
       throw new FairleadError(
         'resource-exhausted',
@@ -116,6 +122,22 @@ class ThreadLedger implements OpenLedger {
     const drained = this.#work ?? Promise.resolve();
     await this.#line.within(drained, LEDGER_CLOSE_MS);
     await this.#line.end(LEDGER_CLOSE_MS - (performance.now() - started));
+  }
+
+  /** Looks at the ledger's place now and then, so that its absence is told of before anybody needs it. */
+  async #watch(): Promise<void> {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, LEDGER_LOOK_MS).unref());
+      if (this.#closed !== null || this.#line.broken !== null) return;
+      try {
+        const answer = await this.#line.ask({ kind: 'look' });
+        if (answer.kind !== 'looked') throw unexpected(answer);
+        this.#away = answer.fault === null ? null : fromFailure(answer.fault);
+      } catch (error) {
+        if (!(error instanceof FairleadError)) throw error;
+        // Whatever it is, the next commit finds out.
+      }
+    }
   }
 
   /** Carries commits to the thread, group by group, until none waits. */

@@ -99,7 +99,10 @@ export function openOwn(path: string, flags: number, setting: Setting): number {
 function openRefusal(error: unknown, kind: 'file' | 'directory', path: string, setting: Setting): unknown {
   const refused = (what: string, mend: string): FairleadError => unsound(path, setting, what, mend);
   if (kind === 'directory' && hasErrno(error, 'ENOENT'))
-    return refused('does not exist', `install -d -m 0700 -o ${process.geteuid?.() ?? ''} ${path}`);
+    return refused(
+      'does not exist',
+      `put it back if it was moved away; for a new ledger: install -d -m 0700 -o ${process.geteuid?.() ?? ''} ${path}`,
+    );
   if (hasErrno(error, 'ELOOP', 'ENOTDIR'))
     return refused(`is a link, or not a ${kind}`, 'put the real one in its place');
   if (hasErrno(error, 'EACCES', 'EPERM')) return refused('cannot be opened by us', ownerMend(path, setting));

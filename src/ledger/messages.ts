@@ -16,6 +16,8 @@ export interface Failure {
 export type Question =
   | ({ readonly kind: 'open' } & Pick<OpenOptions, 'directory' | 'version' | 'witness'>)
   | { readonly kind: 'load' }
+  /** Can anything be written at the ledger's path? */
+  | { readonly kind: 'look' }
   | { readonly kind: 'commit'; readonly commits: readonly (readonly Change[])[] }
   | { readonly kind: 'close' };
 
@@ -32,6 +34,7 @@ export type Answer =
   | { readonly kind: 'opened' }
   | { readonly kind: 'loaded'; readonly snapshot: LedgerSnapshot }
   | { readonly kind: 'committed'; readonly failures: readonly (Failure | null)[] }
+  | { readonly kind: 'looked'; readonly fault: Failure | null }
   | { readonly kind: 'closed' }
   | { readonly kind: 'failed'; readonly failure: Failure };
 

@@ -15,6 +15,7 @@ import {
   type LedgerFiles,
   type Setting,
 } from './files.js';
+import { Home } from './home.js';
 import { Mark, readMark, type MarkFacts } from './mark.js';
 import { Reserve } from './reserve.js';
 import { migrate, refuseNewer, SHAPE_PROBE } from './schema.js';
@@ -76,6 +77,7 @@ function openChecked(files: LedgerFiles, { version, witness: { bootId }, date, w
     database,
     origin: old === null ? 'created' : old.kind === 'sound' ? 'existing' : 'damaged',
     marks: [mark, keep(files.witness, 'run_dir', 'ledger-witness-not-written')],
+    home: new Home(files),
     reserve: new Reserve(files.reserve),
     date,
   });

@@ -90,7 +90,7 @@ async function stateOf(path: string): Promise<readonly number[] | null> {
 function load(path: string): LedgerSnapshot {
   const database = openDatabase(path);
   migrate(database);
-  const store = new LedgerStore({ database, origin: 'existing', marks: [], reserve: null, date });
+  const store = new LedgerStore({ database, origin: 'existing', marks: [], home: null, reserve: null, date });
   try {
     return store.load();
   } finally {

@@ -55,7 +55,7 @@ export class Reads {
       operations: whole('SELECT rowid, * FROM operations ORDER BY rowid'),
     };
     this.#setAside = database.prepare(
-      `SELECT origin, key, reason FROM set_aside ORDER BY rowid DESC LIMIT ${MAX_SET_ASIDE_REPORTED}`,
+      `SELECT origin, key, reason FROM set_aside WHERE settled = 0 ORDER BY rowid DESC LIMIT ${MAX_SET_ASIDE_REPORTED}`,
     );
     this.#attachmentById = database.prepare('SELECT 1 FROM attachments WHERE id = ?');
     this.#operationById = database.prepare('SELECT 1 FROM operations WHERE id = ?');

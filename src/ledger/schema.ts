@@ -10,7 +10,8 @@
 //                         UNIQUE (consumer, leaf, disk or '', target or ''): NULLs count as equal here
 //   holds                 leaf UNIQUE, reason, since
 //   operations            id UNIQUE, kind, backend, export, url, leaf, steps (JSON), cursor, mount_begun, since
-//   set_aside             origin, key, reason, content (JSON of the row), since: rows that could not be read back
+//   set_aside             origin, key, reason, content (JSON of the row), since, settled: rows that could not be read back,
+//                         and ledgers that could not be trusted; settled when nothing has to be done about them any more
 //
 // There are no foreign keys and no CHECKs: one row that makes no sense must be set aside, not make the file look damaged.
 // Rows have a rowid, so that one whose key is itself unreadable can still be moved.
@@ -67,6 +68,7 @@ export const MIGRATIONS: readonly Migration[] = [
       UPDATE ledger SET identity = lower(hex(randomblob(16)));
     `,
   },
+  { version: 3, sql: 'ALTER TABLE set_aside ADD COLUMN settled INTEGER NOT NULL DEFAULT 0' },
 ];
 
 /** The version that this program reads and writes. */
@@ -80,7 +82,7 @@ export const SHAPE_PROBE = `
     WHERE consumer = '' AND leaf = '' LIMIT 0;
   SELECT leaf, reason, since FROM holds LIMIT 0;
   SELECT id, kind, backend, export, url, leaf, steps, cursor, mount_begun, since FROM operations LIMIT 0;
-  SELECT origin, key, reason, content, since FROM set_aside LIMIT 0;
+  SELECT origin, key, reason, content, since, settled FROM set_aside LIMIT 0;
 `;
 
 /**

@@ -6,6 +6,7 @@ import { FairleadError } from '../core/errors.js';
 import { LEDGER_CHECKPOINT_PAGES } from '../core/limits.js';
 import type { Change, HoldRecord, LedgerSnapshot } from '../core/records.js';
 import type { Leaf } from '../core/volume.js';
+import type { Home } from './home.js';
 import type { Mark } from './mark.js';
 import { Reads, type Contents } from './reads.js';
 import type { Reserve } from './reserve.js';
@@ -23,6 +24,8 @@ export interface StoreParts {
   /** Written after each transaction, before it is acknowledged. */
   readonly marks: readonly Pick<Mark, 'note' | 'close'>[];
   /** Null where there is no disk. */
+  readonly home: Pick<Home, 'fault'> | null;
+  /** Null where there is no disk. */
   readonly reserve: Reserve | null;
   /** ISO 8601, for people. */
   readonly date: () => string;
@@ -32,7 +35,7 @@ export interface StoreParts {
 export function openMemoryStore(date: () => string): LedgerStore {
   const database = openDatabase(':memory:');
   migrate(database);
-  return new LedgerStore({ database, origin: 'created', marks: [], reserve: null, date });
+  return new LedgerStore({ database, origin: 'created', marks: [], home: null, reserve: null, date });
 }
 
 /** An open ledger. Not for two threads. */
@@ -93,6 +96,8 @@ export class LedgerStore {
    */
   applyGroup(commits: readonly (readonly Change[])[]): readonly (FairleadError | null)[] {
     if (this.#broken !== null) throw broken(this.#broken);
+    const away = this.fault;
+    if (away !== null) return commits.map(() => away);
     const { reserve } = this.#parts;
     const wantsRoom = reserve?.held === false && commits.some((changes) => this.#takesOn(changes));
     if (wantsRoom && reserve.take()) this.#checkpointEvery(LEDGER_CHECKPOINT_PAGES);
@@ -103,6 +108,11 @@ export class LedgerStore {
       if (reserve?.held !== true) return commits.map(() => diskFull(error));
     }
     return this.#onReserve(reserve, commits);
+  }
+
+  /** Why nothing can be written at the ledger's path now; null: it can, as far as is known. */
+  get fault(): FairleadError | null {
+    return this.#parts.home?.fault ?? null;
   }
 
   /** Folds the log into the database and closes it. The store is of no use afterwards. */
@@ -147,6 +157,12 @@ export class LedgerStore {
     }
     this.#sequence += 1;
     for (const mark of this.#parts.marks) mark.note(this.#sequence);
+    // It went away meanwhile, with what was written or without it.
+    const away = this.fault;
+    if (away !== null) {
+      this.#broken = away;
+      throw away;
+    }
     return result;
   }
 

@@ -22,6 +22,10 @@ function answer(question: Question): Answer {
       const failures = opened().applyGroup(question.commits);
       return { kind: 'committed', failures: failures.map((failure) => failure && toFailure(failure)) };
     }
+    case 'look': {
+      const { fault } = opened();
+      return { kind: 'looked', fault: fault && toFailure(fault) };
+    }
     case 'close':
       store?.close();
       return { kind: 'closed' };

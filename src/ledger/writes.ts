@@ -23,6 +23,7 @@ export class Writes {
   readonly #liftHold;
   readonly #putOperation;
   readonly #closeOperation;
+  readonly #settleDoubt;
   readonly #sequence;
   readonly #setAside;
   readonly #discard;
@@ -45,6 +46,7 @@ export class Writes {
       ),
     );
     this.#closeOperation = prepare('DELETE FROM operations WHERE id = ?');
+    this.#settleDoubt = prepare('UPDATE set_aside SET settled = 1');
     this.#sequence = prepare('UPDATE ledger SET sequence = ?');
     this.#setAside = prepare(
       'INSERT INTO set_aside (origin, key, reason, content, since) VALUES (:origin, :key, :reason, :content, :since)',
@@ -83,6 +85,9 @@ export class Writes {
         return;
       case 'close-operation':
         this.#closeOperation.run(change.id);
+        return;
+      case 'settle-doubt':
+        this.#settleDoubt.run();
         return;
     }
   }

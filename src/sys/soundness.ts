@@ -1,6 +1,7 @@
 // Is a directory, or a file that is read as root, sound: could anybody but root or a trusted owner have put something else in its
 // place? Pure decisions over facts of every directory on the way to it.
 
+import { shellWord } from '../core/argv.js';
 import type { DirectoryFacts } from './ports.js';
 
 /** Permission bits (inode(7)). */
@@ -23,7 +24,10 @@ export function baseFault(chain: readonly DirectoryFacts[], trustedOwners: reado
   if (base === undefined) return { message: 'The base has no path.', mend: 'Set mount_base.' };
   const absent = chain.find(({ kind }) => kind === 'absent');
   if (absent !== undefined) {
-    return { message: `${absent.path} does not exist.`, mend: `install -d -o root -g root -m 0711 ${base.path}` };
+    return {
+      message: `${absent.path} does not exist.`,
+      mend: `install -d -o root -g root -m 0711 ${shellWord(base.path)}`,
+    };
   }
   return chainFault(chain, trustedOwners, 'directory');
 }
@@ -50,10 +54,10 @@ function chainFault(
       return { message: `${path} is not ${wanted}.`, mend: 'Change the setting that names it.' };
     }
     if (uid !== 0 && !owners.includes(uid)) {
-      return { message: `${path} belongs to another user than root.`, mend: `chown root ${path}` };
+      return { message: `${path} belongs to another user than root.`, mend: `chown root ${shellWord(path)}` };
     }
     if ((mode & WRITABLE_BY_OTHERS) !== 0 && (isLast || (mode & STICKY) === 0)) {
-      return { message: `${path} can be written by others than its owner.`, mend: `chmod go-w ${path}` };
+      return { message: `${path} can be written by others than its owner.`, mend: `chmod go-w ${shellWord(path)}` };
     }
   }
   return null;

@@ -25,6 +25,9 @@ export interface HostOptions {
   readonly env?: Readonly<Record<string, string>>;
 }
 
+/** A host that has nothing to do with libvirt, whatever lies on the one that the test runs on. */
+export const WITHOUT_LIBVIRT: HostOptions = { configure: (toml) => `${toml}\n[libvirt]\nenabled = "no"\n` };
+
 /** One line of the kernel's own mount table, as this process sees it. */
 export interface SeenMount {
   readonly mountPoint: string;

@@ -17,6 +17,9 @@ const AGE_MS = 5000;
 /** Milliseconds between two surveys in the troubled part, and afterwards. */
 const SURVEY_MS = 900;
 const CALM_SURVEY_MS = 6000;
+/** Libvirt is down at the beginning of every so many lives of the agent, and for how long, milliseconds. */
+const DOWN_EVERY = 3;
+const DOWN_MS = 60_000;
 /** Mean milliseconds between two changes of a domain. */
 const PACE_MS = 2500;
 /** Milliseconds for which a domain cannot be read, at most. */
@@ -59,6 +62,13 @@ export class Domains {
   readonly #mayGo = new Set<Mount>();
   /** Since when every survey that was told to this life of the agent shows that a domain uses the leaf, milliseconds. */
   readonly #shownSince = new Map<string, number>();
+  /** Since when this life of the agent knows that it has read no domains, milliseconds; Infinity: it has, or knows nothing. */
+  #unreadSince = Infinity;
+  /** Lives of the agent that were to be told of the domains. */
+  #lives = 0;
+  #surveyed: Life | null = null;
+  /** Until when libvirt is down, milliseconds. */
+  #downUntil = 0;
   #resting = false;
 
   constructor(parts: {
@@ -85,7 +95,7 @@ export class Domains {
       liftHolds: chance.once(0.75) ? 'evidence' : 'operator',
       orphans: chance.once(0.5) ? 'release' : 'report',
       ageMs: AGE_MS,
-      isExpected: true,
+      isExpected: () => true,
     };
   }
 
@@ -115,6 +125,11 @@ export class Domains {
   /** Since when the agent knows that a domain uses the leaf, milliseconds; Infinity: it does not. */
   shownSince(leaf: string): number {
     return this.#processes.agent === this.#life ? (this.#shownSince.get(leaf) ?? Infinity) : Infinity;
+  }
+
+  /** Since when the agent knows that it has never read the domains, although there is a libvirt. */
+  get unreadSince(): number {
+    return this.#processes.agent === this.#life ? this.#unreadSince : Infinity;
   }
 
   /** In which way the attachment may be shown as an orphan, or null. */
@@ -172,6 +187,11 @@ export class Domains {
         this.#survey();
         return;
       }
+      if (agent !== this.#surveyed) {
+        this.#surveyed = agent;
+        this.#lives += 1;
+        if (this.#lives % DOWN_EVERY === 0) this.#downUntil = this.#scheduler.now + DOWN_MS;
+      }
       const read = this.#read();
       const late = !this.#resting && this.#chance.once(0.1);
       this.#scheduler.after(null, this.#chance.int(0, late ? 3000 : 20), 'surveyor: tells', () => {
@@ -188,7 +208,8 @@ export class Domains {
   #read(): { readonly survey: Survey | null; readonly truth: ReadonlyMap<DomainUuid, Machine> } {
     const truth = new Map([...this.#machines].map(([uuid, one]) => [uuid, { ...one, files: new Map(one.files) }]));
     const way = this.#resting ? 'complete' : this.#chance.weighted({ complete: 8, incomplete: 1, missing: 1 });
-    if (way === 'missing') return { survey: null, truth };
+    const isDown = !this.#resting && this.#scheduler.now < this.#downUntil;
+    if (way === 'missing' || isDown) return { survey: null, truth };
     const readable = [...truth].filter(([, one]) => one.hangsUntil <= this.#scheduler.now);
     const all = readable.map(([uuid, one]) => this.#domain(uuid, one));
     if (way === 'complete') return { survey: { domains: all, complete: readable.length === truth.size }, truth };
@@ -225,6 +246,9 @@ export class Domains {
       this.#idleMounts = new Map();
       this.#idleKeys = new Map();
       this.#shownSince.clear();
+      this.#unreadSince = survey === null ? this.#scheduler.now : Infinity;
+    } else if (survey !== null) {
+      this.#unreadSince = Infinity;
     }
     const files = [...truth.values()].flatMap((machine) => [...machine.files.values()]);
     const { now } = this.#scheduler;

@@ -62,7 +62,7 @@ export function copyOf(database: Database): Database {
   return copy;
 }
 
-const READ = { origin: 'existing', marks: [], reserve: null, date: () => DATE } as const;
+const READ = { origin: 'existing', marks: [], home: null, reserve: null, date: () => DATE } as const;
 
 function newDatabase(): Database {
   const database = openDatabase(':memory:');

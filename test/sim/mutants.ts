@@ -257,6 +257,20 @@ export const MUTANTS: readonly Mutant[] = [
     },
   },
   {
+    defect: 'a libvirt that is down at the start counts as none',
+    caughtBy: ['I1'],
+    profile: 'records',
+    makers: faults.settingsWith((policy) => ({ ...policy, isExpected: () => false })),
+  },
+  {
+    defect: 'the doubt about a ledger ends before its holds do',
+    caughtBy: ['I1'],
+    profile: 'records',
+    makers: faults.ledgerWith((real) => ({
+      load: async () => ({ ...(await real.load()), origin: 'existing', setAside: [] }),
+    })),
+  },
+  {
     defect: 'nobody looks at mounts unasked',
     caughtBy: ['I2', 'I5'],
     profile: 'volumes',

@@ -166,6 +166,8 @@ export class World {
   #lifted(history: History, by: string): void {
     const { kernel } = this.host;
     const mounts = kernel.at(history.mountPoint).filter(({ serves }) => serves === history.volume.export);
+    if (by === 'evidence' && this.disk.records().setAside.length > 0)
+      this.fail('I1', `evidence lifted the hold of ${history.volume.leaf.slice(0, 6)} although records may be missing`);
     // What keeps a mount by the operator's word is not kept any more.
     if (by === 'operator') for (const mount of mounts) this.effects.kept.delete(mount);
     // Where somebody is attached the mount stays anyway.
@@ -174,6 +176,11 @@ export class World {
       if (holder !== null && mounts.includes(of) && began < this.scheduler.now - LOOK_TO_LIFT_MS)
         this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which ${holder.command} uses`);
     }
+    if (by === 'operator' && mounts.length > 0 && this.domains.unreadSince < this.scheduler.now)
+      this.fail(
+        'I1',
+        `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, although nobody has read the domains`,
+      );
     const shownSince = this.domains.shownSince(history.volume.leaf);
     if (by === 'operator' && shownSince < this.scheduler.now - LOOK_TO_LIFT_MS)
       this.fail('I1', `the hold of ${history.volume.leaf.slice(0, 6)} was lifted, which a domain uses`);

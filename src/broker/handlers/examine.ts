@@ -4,7 +4,9 @@
 
 import type { BackendSettings } from '../../backends/backend.js';
 import type { Finding } from '../../core/broker-api.js';
+import { shellWord } from '../../core/argv.js';
 import { FairleadError } from '../../core/errors.js';
+import { escapeForLog, listed } from '../../core/text.js';
 import { MAX_FINDINGS_OF_A_KIND } from '../../core/limits.js';
 import type { LeafState } from '../../core/observation.js';
 import { BACKEND_NAMES, isLeaf, type Leaf } from '../../core/volume.js';
@@ -63,7 +65,7 @@ function examineBase(context: Context, name: string, settings: BackendSettings):
   const closed = chain.find(({ mode }) => (mode & SEARCHABLE_BY_ALL) === 0);
   if (closed === undefined) return [];
   const message = `${closed.path} cannot be searched by everybody, so a virtual machine's user cannot reach its disk.`;
-  return [warning(subject, message, `chmod a+x ${closed.path}`)];
+  return [warning(subject, message, `chmod a+x ${shellWord(closed.path)}`)];
 }
 
 /** Mounts below a base that are not at a leaf, and leaves that cannot be mounted upon. */
@@ -72,15 +74,18 @@ function examineStrangers(context: Context, { mountBase }: BackendSettings): rea
   const findings: Finding[] = [];
   const strange = table.below(mountBase).filter(({ mountPoint }) => !isLeaf(mountPoint.slice(mountBase.length + 1)));
   if (strange.length > 0) {
-    const message = `Mounts below ${mountBase} that are not at a leaf: ${strange.length}. They are not touched.`;
-    findings.push(warning('foreign mount', message, 'Unmount it if nobody needs it: findmnt -R shows where it is.'));
+    const message = `Mounts below ${mountBase} that are not at a leaf, or inside a volume: ${listed(strange.map(({ mountPoint }) => escapeForLog(mountPoint)))}. They are not touched, and a volume with one inside cannot be unmounted.`;
+    const mend = `Whoever made them takes them away. What they are: findmnt -o TARGET,SOURCE,FSTYPE --list | grep -F ${shellWord(`${mountBase}/`)}`;
+    findings.push(warning('foreign mount', message, mend));
   }
   if (directories.chain(mountBase).at(-1)?.kind !== 'directory') return findings;
   const isOccupied = (name: Leaf): boolean => OCCUPIED.has(directories.leafState(mountBase, name));
   const occupied = directories.list(mountBase).filter(isLeaf).filter(isOccupied);
   for (const name of occupied.slice(0, MAX_FINDINGS_OF_A_KIND)) {
     const message = `Something lies at ${mountBase}/${name}, so its volume cannot be mounted.`;
-    findings.push(warning('occupied leaf', message, `Look at ${mountBase}/${name} and move it away.`));
+    const path = shellWord(`${mountBase}/${name}`);
+    const mend = `Look at it, then move it away: mv -T --backup=numbered ${path} ${path}.moved`;
+    findings.push(warning('occupied leaf', message, mend));
   }
   const more = occupied.length - MAX_FINDINGS_OF_A_KIND;
   if (more > 0) {

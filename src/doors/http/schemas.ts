@@ -101,7 +101,13 @@ export const listReply = z.object({
             description:
               'Clients of earlier mounts of this volume. releasing: somebody may still use what it serves. ending: nobody does, and it has not ended yet.',
           }),
-        needsRestart: z.array(holder).readonly(),
+        keptBy: z.array(holder).readonly().meta({
+          description:
+            'For releasing: who kept it when it was last tried to be unmounted, as far as that was found out.',
+        }),
+        needsRestart: z.array(holder).readonly().meta({
+          description: 'Processes that still hold a dead mount of this volume, which has been replaced.',
+        }),
         operation: z
           .object({ kind: z.string(), step: z.string().nullable(), stuck: z.boolean() })
           .nullable()
@@ -109,7 +115,11 @@ export const listReply = z.object({
       }),
     )
     .readonly(),
-  setAside: z.array(z.object({ table: z.string(), key: z.string(), reason: z.string() })).readonly(),
+  setAside: z
+    .array(z.object({ table: z.string(), key: z.string(), reason: z.string() }))
+    .readonly()
+    .meta({ description: 'What the ledger could not read back, or trust, at a start; until no hold is left.' }),
+  fault: z.string().nullable().meta({ description: 'Why nothing can be written to the ledger now. Null: it can.' }),
   broker: z.enum(['connected', 'absent']),
   state: z.enum(['reconciling', 'ready']),
   domains: z.enum(['off', 'unknown', 'incomplete', 'complete']).meta({

@@ -5,6 +5,7 @@ import type { Finding } from '../../core/broker-api.js';
 import { Deadline } from '../../core/deadline.js';
 import { FairleadError } from '../../core/errors.js';
 import type { RequestContext } from '../../core/requests.js';
+import { adviceForSilent } from '../../core/silent.js';
 import { uuidOf } from './ours.js';
 import type { LibvirtDoorPorts } from './ports.js';
 
@@ -26,17 +27,24 @@ export async function findings(ports: LibvirtDoorPorts, { deadlineMs }: RequestC
         subject: 'hypervisor process',
         severity: settings.enabled === 'yes' ? 'error' : 'warning',
         message: `It does not answer, so disks of guests cannot be served: ${error.message}`,
-        mend: 'fairlead up restarts it; if it does not, look at its log lines. Where no guests are served: [libvirt] enabled = "no".',
+        mend: `${adviceForSilent('hypervisor', error)} Where no guests are served: [libvirt] enabled = "no".`,
       },
     ];
   }
 }
 
-/** A host that never had a libvirt lacks nothing; one whose guests have disks does. */
-async function libvirtGone({ engine, hypervisor }: LibvirtDoorPorts, deadline: Deadline): Promise<readonly Finding[]> {
+/**
+ * A host that never had a libvirt lacks nothing. One whose guests have disks does, and so does one that has a libvirt
+ * and mounts whose users only the domains tell.
+ */
+async function libvirtGone(
+  { engine, hypervisor, settings }: LibvirtDoorPorts,
+  deadline: Deadline,
+): Promise<readonly Finding[]> {
   const { domains, mounts } = engine.list();
   const haveDisks = mounts.some(({ attachments }) => attachments.some(({ consumer }) => uuidOf(consumer) !== null));
-  if (domains !== 'unknown' || !haveDisks) return [];
+  const areHeld = mounts.some(({ hold }) => hold !== null) && settings.isExpected();
+  if (domains !== 'unknown' || !(haveDisks || areHeld)) return [];
   try {
     // It may only not have been read yet.
     await hypervisor.survey(Math.max(1, deadline.remaining * 0.8));
@@ -47,8 +55,8 @@ async function libvirtGone({ engine, hypervisor }: LibvirtDoorPorts, deadline: D
       {
         subject: LIBVIRT,
         severity: 'error',
-        message: `Guests have disks of volumes, and their libvirt does not answer: ${error.message}`,
-        mend: 'systemctl start libvirtd (or virtqemud)',
+        message: `${haveDisks ? 'Guests have disks of volumes' : 'Guests may use mounts that were found without a record'}, and their libvirt does not answer: ${error.message}`,
+        mend: 'systemctl start libvirtd (or virtqemud); where there are no guests any more: [libvirt] enabled = "no"',
       },
     ];
   }

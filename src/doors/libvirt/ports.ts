@@ -16,6 +16,8 @@ export interface LibvirtDoorSettings {
   /** `auto`: a host without libvirt is no fault. */
   readonly enabled: 'auto' | 'yes';
   readonly surveyIntervalMs: number;
+  /** Whether this host has a libvirt, as far as anybody can tell without it. */
+  isExpected(): boolean;
   /** The directories below which volumes are mounted, of all backends. */
   readonly mountBases: readonly string[];
 }

@@ -23,7 +23,7 @@ import { DatabaseSync } from '@photostructure/sqlite';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { SCHEMA_VERSION } from '../../../src/ledger/schema.js';
 import { Client } from '../../rig/client.js';
-import { Host, leafOfUrl, type Answer } from '../../rig/host.js';
+import { Host, leafOfUrl, type Answer, WITHOUT_LIBVIRT } from '../../rig/host.js';
 import { AGENT } from '../../rig/identity.js';
 import { run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
@@ -129,7 +129,7 @@ describe('a ledger that is', () => {
   let earlier: Buffer;
 
   beforeAll(async () => {
-    host = await Host.boot();
+    host = await Host.boot(WITHOUT_LIBVIRT);
     await host.down();
     earlier = readFileSync(ledger('ledger.db'));
     await host.up();
@@ -191,7 +191,7 @@ describe('a ledger that is', () => {
 
 describe('a ledger', () => {
   beforeAll(async () => {
-    host = await Host.boot();
+    host = await Host.boot(WITHOUT_LIBVIRT);
   });
   afterAll(() => host.shutDown());
 

@@ -15,7 +15,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Host, leafOfUrl, type Answer } from '../../rig/host.js';
+import { Host, leafOfUrl, type Answer, WITHOUT_LIBVIRT } from '../../rig/host.js';
 import { run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
 
@@ -24,7 +24,7 @@ const BOB = 'cli:bob';
 
 let host: Host;
 beforeEach(async () => {
-  host = await Host.boot();
+  host = await Host.boot(WITHOUT_LIBVIRT);
 });
 afterEach(() => host.shutDown());
 

@@ -13,7 +13,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { closeOnDead, Host, leafOfUrl, type Answer } from '../../rig/host.js';
+import { closeOnDead, Host, leafOfUrl, type Answer, WITHOUT_LIBVIRT } from '../../rig/host.js';
 import { run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
 
@@ -22,7 +22,7 @@ const BOB = 'cli:bob';
 
 let host: Host;
 beforeAll(async () => {
-  host = await Host.boot();
+  host = await Host.boot(WITHOUT_LIBVIRT);
 });
 afterAll(() => host.shutDown());
 

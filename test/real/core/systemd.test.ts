@@ -5,7 +5,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { leafOfUrl, type Answer } from '../../rig/host.js';
-import { FAIRLEAD, SANDBOX, type Run, type Running } from '../../rig/programs.js';
+import { FAIRLEAD, ROOT, SANDBOX, type Run, type Running } from '../../rig/programs.js';
 import { SystemdContainer, whyNoSystemd } from '../../rig/systemd-container.js';
 import { until } from '../../rig/until.js';
 
@@ -138,6 +138,28 @@ describe.skipIf(why !== null)(`on a host with systemd${why === null ? '' : ` (sk
     expect(await ask('connect', url, '--consumer', ALICE)).toMatchObject({
       body: { changed: false, verdict: 'healthy' },
     });
+    expect((await ask('disconnect', url, '--consumer', ALICE)).body['outcome']).toBe('released');
+  });
+
+  it('the unit that comes with it starts it, until it answers, and a stop leaves the mount in use', async () => {
+    const url = await volume('at-boot');
+    await sandbox('fault', 'at-boot', 'own-server');
+    await stop();
+    const unit = readFileSync(join(ROOT, 'deploy/fairlead.service'), 'utf8')
+      .replace('/opt/fairlead/bin/fairlead up', `${FAIRLEAD} up --config ${config}`)
+      .replace('/opt/fairlead/bin/fairlead ls', `${FAIRLEAD} ls --socket ${dir}/fairlead/run/agent.sock`);
+    writeFileSync(join(host.shared, 'cluster/fairlead.service'), unit);
+    const systemctl = async (...words: string[]): Promise<void> => {
+      const { status, stderr } = await host.run('systemctl', words);
+      expect([words, status, stderr]).toEqual([words, 0, '']);
+    };
+    await host.run('cp', [`${dir}/fairlead.service`, '/run/systemd/system/']);
+    await systemctl('daemon-reload');
+    await systemctl('start', 'fairlead');
+    expect((await ask('connect', url, '--consumer', ALICE)).status).toBe(0);
+    await systemctl('stop', 'fairlead');
+    expect(await mounted(url)).toBe(true);
+    await start();
     expect((await ask('disconnect', url, '--consumer', ALICE)).body['outcome']).toBe('released');
   });
 

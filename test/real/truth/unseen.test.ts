@@ -3,7 +3,7 @@
 
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Host } from '../../rig/host.js';
+import { Host, WITHOUT_LIBVIRT } from '../../rig/host.js';
 import { run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
 import { adviceOf, VolumeInUse } from '../../rig/volumes.js';
@@ -15,7 +15,7 @@ const SEEN_MS = 10_000;
 
 let host: Host;
 beforeAll(async () => {
-  host = await Host.boot();
+  host = await Host.boot(WITHOUT_LIBVIRT);
 });
 afterAll(() => host.shutDown());
 

@@ -136,7 +136,7 @@ describe('with --json', () => {
 test.each(['ls', 'ls --json', '--help'])(
   'an answer that cannot be written is an error: %s > /dev/full',
   async (words) => {
-    answer.body = { mounts: [], setAside: [], broker: 'connected', state: 'ready', domains: 'none' };
+    answer.body = { mounts: [], setAside: [], fault: null, broker: 'connected', state: 'ready', domains: 'none' };
     const child = spawn(
       '/bin/sh',
       ['-c', `exec "$@" > /dev/full`, 'sh', process.execPath, program, ...words.split(' ')],
@@ -175,6 +175,7 @@ describe('for people', () => {
       ],
       hold: 'inherited',
       former: [{ state: 'releasing' }],
+      keptBy: [{ pid: 0, command: '/copy', by: 'mount' }],
       needsRestart: [{ pid: 7, command: 'qemu', by: 'descriptor' }],
       operation: null,
     };
@@ -182,7 +183,14 @@ describe('for people', () => {
       { table: 'ledger', key: 'ledger.damaged-20261105T101530Z', reason: 'it is an older copy' },
       { table: 'mounts', key: 'row 7', reason: 'export must be text.' },
     ];
-    answer.body = { mounts: [mount], setAside, broker: 'absent', state: 'reconciling', domains: 'incomplete' };
+    answer.body = {
+      mounts: [mount],
+      setAside,
+      fault: 'The disk is away.',
+      broker: 'absent',
+      state: 'reconciling',
+      domains: 'incomplete',
+    };
     const { status, out, err } = await fairlead(['ls']);
     expect([status, err]).toEqual([0, '']);
     expect(out).toContain(
@@ -190,6 +198,8 @@ describe('for people', () => {
     );
     expect(out).toContain("Some of libvirt's domains could not be read");
     expect(out).toContain('restart them: qemu (pid 7, descriptor)');
+    expect(out).toContain(`${LEAF} is kept from its unmount by a mount at /copy\n`);
+    expect(out).toContain('The disk is away.\n');
     expect(out).toContain(
       'The ledger could not be trusted at a start (ledger.damaged-20261105T101530Z): it is an older copy\n',
     );
@@ -406,6 +416,7 @@ test('twenty clients at once are all answered by a real door', { timeout: 60_000
   const list: ReturnType<Engine['list']> = {
     mounts: [],
     setAside: [],
+    fault: null,
     broker: 'connected',
     state: 'ready',
     domains: 'off',

@@ -58,7 +58,7 @@ const engine: Engine = {
     calls.push({ name: 'validate', request, context });
     return Promise.resolve({ verdict: 'healthy', reason: 'It answered.', leaf: LEAF, mountpoint: `/mnt/${LEAF}` });
   },
-  list: () => ({ mounts: [], setAside: [], broker: 'connected', state: 'ready', domains: 'off' }),
+  list: () => ({ mounts: [], setAside: [], fault: null, broker: 'connected', state: 'ready', domains: 'off' }),
   liftHold: (request, context) => {
     calls.push({ name: 'liftHold', request, context });
     return Promise.resolve({ lifted: true });

@@ -29,7 +29,7 @@ it('is what doctor names as the last way out', async () => {
   await bench.engine.validate(VOLUME, context);
   const [finding] = await bench.engine.examine(context);
   expect(finding?.mend).toBe(
-    `fairlead validate ${VOLUME.url}; if its server will never answer again: fairlead abort ${VOLUME.leaf}`,
+    `Look at the storage service, then: fairlead validate ${VOLUME.url}; if its server will never answer again: fairlead abort ${VOLUME.leaf}`,
   );
 });
 

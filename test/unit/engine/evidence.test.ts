@@ -28,7 +28,7 @@ async function begin(
   records: readonly Change[],
   policy: { liftHolds?: 'evidence' | 'operator'; orphans?: 'report' | 'release' } = {},
 ): Promise<void> {
-  bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: true, ...policy };
+  bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: () => true, ...policy };
   bench.mounted(VOLUME);
   bench.remember(recorded('mounted'), ...records);
   bench.crash();
@@ -150,7 +150,7 @@ describe('a hold', () => {
   });
 
   it('needs the whole time after it was set: what domains did before does not count', async () => {
-    bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: true };
+    bench.evidence = { liftHolds: 'evidence', orphans: 'report', ageMs: AGE, isExpected: () => true };
     bench.crash();
     await bench.start();
     await surveys(complete(), AGE);

@@ -26,7 +26,7 @@ async function begin(libvirt: 'expected' | 'perhaps' | 'off', ...more: readonly 
   bench.evidence =
     libvirt === 'off'
       ? null
-      : { liftHolds: 'operator', orphans: 'report', ageMs: 60_000, isExpected: libvirt === 'expected' };
+      : { liftHolds: 'operator', orphans: 'report', ageMs: 60_000, isExpected: () => libvirt === 'expected' };
   bench.mounted(VOLUME);
   bench.remember(recorded('mounted'), held(), ...more);
   bench.crash();

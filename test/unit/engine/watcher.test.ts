@@ -1,6 +1,7 @@
 // What is shown of leaves without a record follows what is there, also where no mount changes with it.
 
 import { expect, it } from 'vitest';
+import { FairleadError } from '../../../src/core/errors.js';
 import type { FormerClient } from '../../../src/core/observation.js';
 import { Bench, VOLUME } from './bench.js';
 
@@ -27,4 +28,17 @@ it('a client without a record is shown as releasing, then as ending, and is gone
   bench.strangers = [];
   await bench.clock.pass(5000);
   expect(shown()).toEqual([]);
+});
+
+it('a question for changes that ran out is asked again at once, so that a broker that goes on finds one open', async () => {
+  const bench = new Bench();
+  let asked = 0;
+  bench.watching = async (_, budgetMs) => {
+    asked += 1;
+    await bench.clock.sleep(budgetMs);
+    throw new FairleadError('deadline-exceeded', 'The broker did not answer in time.');
+  };
+  await bench.start();
+  await bench.clock.pass(200_000);
+  expect(asked).toBeGreaterThanOrEqual(9);
 });

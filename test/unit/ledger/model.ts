@@ -66,6 +66,8 @@ export class Model {
       case 'close-operation':
         this.#operations.delete(change.id);
         return true;
+      case 'settle-doubt':
+        return true;
     }
   }
 }

@@ -28,7 +28,7 @@ describe('migrations', () => {
     const database = fromVersion1();
     migrate(database);
     expect(versionOf(database)).toBe(SCHEMA_VERSION);
-    const parts = { database, origin: 'existing', marks: [], reserve: null, date: () => SINCE } as const;
+    const parts = { database, origin: 'existing', marks: [], home: null, reserve: null, date: () => SINCE } as const;
     expect(new LedgerStore(parts).load()).toEqual({
       origin: 'existing',
       mounts: [MOUNT],

@@ -11,7 +11,7 @@ function damaged(damage: string): { readonly database: Database; readonly start:
   const database = openDatabase(':memory:');
   migrate(database);
   const start = (): LedgerStore =>
-    new LedgerStore({ database, origin: 'existing', marks: [], reserve: null, date: () => SINCE });
+    new LedgerStore({ database, origin: 'existing', marks: [], home: null, reserve: null, date: () => SINCE });
   start().apply([
     { kind: 'put-mount', mount: MOUNT },
     { kind: 'put-mount', mount: { ...MOUNT, volume: OTHER } },
@@ -91,4 +91,13 @@ describe('a record that is lost leaves a hold', () => {
     start().apply([{ kind: 'lift-hold', leaf: VOLUME.leaf }]);
     expect(start().load().holds).toEqual([]);
   });
+});
+
+test('what is settled is not reported again, and kept for the operator', () => {
+  const { database, start } = damaged(`UPDATE attachments SET since = '' ${first}`);
+  const store = start();
+  expect(store.load().setAside).toHaveLength(1);
+  store.apply([{ kind: 'settle-doubt' }]);
+  expect(start().load().setAside).toEqual([]);
+  expect(database.prepare('SELECT content FROM set_aside').all()).toHaveLength(1);
 });

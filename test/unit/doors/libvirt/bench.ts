@@ -100,6 +100,10 @@ export class Bench {
   verdict: ValidateReply['verdict'] = 'healthy';
   /** What the engine says that is known of the domains. */
   known: ListReply['domains'] = 'complete';
+  /** Whether the host has a libvirt, by what lies there. */
+  isExpected = false;
+  /** Whether the engine lists a mount that only a hold keeps. */
+  isHeld = false;
   readonly listeners = new Set<() => void>();
   readonly door: LibvirtDoor;
   readonly #instead = new Map<string, Instead[]>();
@@ -115,7 +119,12 @@ export class Bench {
         warn: (event) => void this.logged.push(`warn ${event}`),
       },
       volumes: { parseVolume, mountBaseOf: () => BASE },
-      settings: { enabled, surveyIntervalMs: 60_000, mountBases: ['/mnt/local', BASE] },
+      settings: {
+        enabled,
+        surveyIntervalMs: 60_000,
+        isExpected: () => this.isExpected,
+        mountBases: ['/mnt/local', BASE],
+      },
     });
   }
 
@@ -206,6 +215,7 @@ export class Bench {
       list: () => ({
         mounts: [...this.attachments].map(([leaf, attachments]) => this.#listed(leaf, attachments)),
         setAside: [],
+        fault: null,
         broker: 'connected',
         state: 'ready',
         domains: this.known,
@@ -220,6 +230,7 @@ export class Bench {
       leaf,
       url: volume?.url ?? null,
       mountpoint: `${BASE}/${leaf}`,
+      hold: this.isHeld ? 'inherited' : null,
       attachments: attachments.map((one) => ({ orphan: null, ...one, readOnly: false, since: '' })),
     } as unknown as ListedMount;
   }

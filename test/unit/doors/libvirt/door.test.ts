@@ -224,6 +224,16 @@ describe('what doctor is told', () => {
     bench.once('survey', fails('unavailable'));
     expect(await findings()).toEqual([finding]);
   });
+  test('that libvirt cannot be read while a mount is held, where the host has one', async () => {
+    bench.known = 'unknown';
+    bench.isHeld = true;
+    bench.once('survey', fails('unavailable'));
+    expect(await findings()).toEqual([]);
+    bench.isExpected = true;
+    expect(await findings()).toMatchObject([
+      { subject: 'libvirt', severity: 'error', message: expect.stringContaining('found without a record') as string },
+    ]);
+  });
   test('or that there is none: an error where guests must be served, a warning where they may be', async () => {
     bench.once('examine', fails('unavailable'));
     expect(await findings()).toMatchObject([{ subject: 'hypervisor process', severity: 'warning' }]);
