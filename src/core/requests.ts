@@ -77,6 +77,8 @@ export interface DisconnectReply {
   readonly usedBy: readonly string[];
   /** For `busy` and `releasing`: who keeps it, as far as that can be found out. */
   readonly holders: readonly Holder[];
+  /** For `not-connected`: what the attachments that this user has here name instead; null: no disk. */
+  readonly disks?: readonly (DiskName | null)[];
 }
 
 /** The verdict on a volume now, and why. */

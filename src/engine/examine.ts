@@ -5,6 +5,7 @@ import { FairleadError } from '../core/errors.js';
 import type { Finding } from '../core/broker-api.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
 import type { SetAsideRecord } from '../core/records.js';
+import { shellWord } from '../core/text.js';
 import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
 import { Deadline } from './deadline.js';
@@ -176,11 +177,6 @@ const ORPHANS = {
 function disconnectCommand({ url }: ListedMount, { disk, consumer }: ListedMount['attachments'][number]): string {
   const choice = disk === null ? '' : ` --disk ${shellWord(disk)}`;
   return `fairlead disconnect ${shellWord(url ?? 'URL')}${choice} --consumer ${shellWord(consumer)}`;
-}
-
-/** The text as one word of a shell's command line. */
-function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function setAsideFindings({ setAside }: ListReply): readonly Finding[] {

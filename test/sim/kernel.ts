@@ -10,7 +10,9 @@ import { Users } from './users.js';
 
 /** One mount of our namespace, attached or detached. */
 export interface Mount {
+  /** Given again when the mount is gone; `unique` is not. */
   readonly id: number;
+  readonly unique: number;
   readonly superblock: Superblock;
   readonly dev: string;
   /** The superblock's server. */
@@ -72,6 +74,9 @@ export type NewMount = Pick<Mount, 'mountPoint' | 'fsType' | 'source' | 'serves'
   readonly madeBy?: Making;
 };
 
+/** The number of the first mount. */
+const FIRST_ID = 100;
+
 /** The table, and what lies behind it. */
 export class Kernel {
   readonly superblocks: Superblocks;
@@ -87,7 +92,7 @@ export class Kernel {
   changed: (mountPoint: string, by: Doer) => void = () => undefined;
   readonly #scheduler: Scheduler;
   #points: Map<string, Mount[]> | null = null;
-  #nextId = 100;
+  #nextUnique = 4_000_000_000;
   #boots = 1;
 
   constructor(scheduler: Scheduler) {
@@ -122,7 +127,8 @@ export class Kernel {
       typeof from === 'string' ? this.superblocks.make({ kind: from, serves, maker, home: mountPoint }) : from;
     const mount: Mount = {
       ...{ mountPoint, fsType, source, serves, maker, madeBy, superblock },
-      id: this.#nextId,
+      id: this.#freeId(),
+      unique: this.#nextUnique,
       dev: superblock.dev,
       server: superblock.server,
       directory: what.directory ?? null,
@@ -133,7 +139,7 @@ export class Kernel {
       pins: 0,
       unrefer: this.superblocks.refer(superblock, `the mount at ${short(mountPoint)}`),
     };
-    this.#nextId += 1;
+    this.#nextUnique += 1;
     this.mounts.push(mount);
     this.#scheduler.note(`kernel: mount ${mount.id} ${mount.dev} ${source} at ${short(mountPoint)} by ${maker}`);
     this.#tell(mountPoint, maker);
@@ -161,6 +167,14 @@ export class Kernel {
   /** An operator takes a mount away, wherever in its stack it is and whoever uses it. */
   vanish(mount: Mount): void {
     this.#detach(mount, 'stranger');
+  }
+
+  /** The lowest number that no mount has, as the kernel gives them. */
+  #freeId(): number {
+    const taken = new Set(this.mounts.map(({ id }) => id));
+    let id = FIRST_ID;
+    while (taken.has(id)) id += 1;
+    return id;
   }
 
   #detach(mount: Mount, by: Doer): void {

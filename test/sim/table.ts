@@ -3,7 +3,7 @@
 // when it was read.
 
 import type { MountEntry } from '../../src/core/mountinfo.js';
-import type { MountTable } from '../../src/sys/ports.js';
+import type { MountIdentity, MountTable } from '../../src/sys/ports.js';
 import type { Tree } from './directories.js';
 import type { Kernel, Mount } from './kernel.js';
 import type { Chance } from './prng.js';
@@ -58,6 +58,10 @@ export class TableView implements MountTable {
     this.#refresh();
     const start = directory === '/' ? '/' : `${directory}/`;
     return this.#all.filter(({ mountPoint }) => mountPoint.startsWith(start));
+  }
+
+  has({ unique }: MountIdentity): boolean {
+    return this.#kernel.mounts.some((mount) => String(mount.unique) === unique);
   }
 
   forget(): void {

@@ -146,6 +146,26 @@ export async function mountIdThroughServer(handle: Handle): Promise<number> {
   return Number(into.readBigUInt64LE(144));
 }
 
+/** Fills in a number of a mount that is never given again in one boot (Linux 6.8). */
+const STATX_MNT_ID_UNIQUE = 0x4000;
+
+/** Which mount a handle is on. */
+export interface MountNumbers {
+  /** As mountinfo numbers it. */
+  readonly mountId: number;
+  /** Never given to another mount in one boot; null where the kernel has no such number (before Linux 6.8). */
+  readonly unique: string | null;
+}
+
+/** {@link mountIdThroughServer}, with the number that is never given again. */
+export async function mountNumbersThroughServer(handle: Handle): Promise<MountNumbers> {
+  const into = Buffer.alloc(256);
+  await statxAsync(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, into);
+  const isKnown = (into.readUInt32LE(0) & STATX_MNT_ID_UNIQUE) !== 0;
+  const unique = isKnown ? String(into.readBigUInt64LE(144)) : null;
+  return { mountId: await mountIdThroughServer(handle), unique };
+}
+
 /** On which superblock something lies, and through which mount it was reached. */
 export interface Whereabouts {
   /** `major:minor` as stat(2) tells it. Some filesystems (Btrfs, overlayfs) tell others than the mount table does. */

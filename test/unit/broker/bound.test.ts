@@ -26,7 +26,7 @@ describe('the note about a directory that was bound', () => {
     ['occupied', 0],
   ])('where the leaf is %s is there %i times', async (state, times) => {
     const world = bench();
-    world.context.bound.write(SITE, { dev: '8:1', inode: '7', mountId: null });
+    world.context.bound.begin(SITE, { dev: '8:1', inode: '7' });
     if (state === 'mounted') world.machine.mountsNow = [entry({ mountPoint: POINT })];
     if (state !== 'absent') world.machine.leaves.set(POINT, state);
     await look(world);
