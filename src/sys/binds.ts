@@ -11,8 +11,8 @@ import {
   type Inode,
   inodeThroughServer,
   mountIdOf,
+  mountedThroughServer,
   type MountNumbers,
-  mountNumbersThroughServer,
   openThroughServer,
   type Walk,
 } from './libc/files.js';
@@ -90,9 +90,9 @@ async function identifyMounted(base: string, leaf: string): Promise<MountedDirec
   const opened = await openOrNull(baseHandle, leaf, 'beneath');
   if (opened === null) return null;
   using handle = opened;
-  const numbers = await mountNumbersThroughServer(handle);
-  if (numbers.mountId === mountIdOf(baseHandle)) return null;
-  return { ...identityOf(await inodeThroughServer(handle)), ...numbers };
+  const mounted = await mountedThroughServer(handle);
+  const { mountId, unique } = mounted;
+  return mountId === mountIdOf(baseHandle) ? null : { ...identityOf(mounted), mountId, unique };
 }
 
 function identityOf({ dev, inode }: Inode): DirectoryIdentity {
@@ -106,9 +106,9 @@ function identityOf({ dev, inode }: Inode): DirectoryIdentity {
 async function attachClone(source: Handle, leaf: Handle, hardening: Hardening): Promise<MountNumbers> {
   using tree = await cloneTree(source);
   await hardenTree(tree, hardening);
-  const numbers = await mountNumbersThroughServer(tree);
+  const { mountId, unique } = await mountedThroughServer(tree);
   await attachTree(tree, leaf);
-  return numbers;
+  return { mountId, unique };
 }
 
 /**
