@@ -20,6 +20,10 @@ export interface Mount {
   /** The directory that was bound, wherever it lies by now; null: the root of the superblock. */
   readonly directory: Node | null;
   mountPoint: string;
+  /** Where the table shows it, if another mount hides the directory that it is in; else where it is. */
+  shownAt: string | null;
+  /** A broker has written down that it is there. */
+  wasNoted: boolean;
   readonly fsType: string;
   readonly source: string;
   readonly options: Set<string>;
@@ -132,6 +136,8 @@ export class Kernel {
       dev: superblock.dev,
       server: superblock.server,
       directory: what.directory ?? null,
+      shownAt: null,
+      wasNoted: false,
       owner: what.owner ?? 0,
       options: new Set(['rw', 'relatime', ...options]),
       bornAt: this.#scheduler.now,
@@ -193,6 +199,27 @@ export class Kernel {
     mount.placedAt = this.#scheduler.now;
     this.#tell(from, 'stranger');
     this.#tell(to, 'stranger');
+  }
+
+  /** A directory in which mounts are has another path now; `shownAt`: another mount hides it, and the table shows the old one. */
+  renamed(from: string, to: string, shownAt: string | null): void {
+    this.#points = null;
+    for (const mount of this.mounts) {
+      if (!mount.mountPoint.startsWith(`${from}/`)) continue;
+      const within = mount.mountPoint.slice(from.length);
+      mount.mountPoint = to + within;
+      mount.shownAt = shownAt === null ? null : shownAt + within;
+    }
+  }
+
+  /** A mount of something else comes or goes, of which the kernel tells. */
+  another(mountPoint: string): void {
+    this.#tell(mountPoint, 'stranger');
+  }
+
+  /** A broker writes this down: the mounts of which it tells are known from now on. */
+  noted(text: string): void {
+    for (const mount of this.mounts) if (text.includes(`"unique":"${mount.unique}"`)) mount.wasNoted = true;
   }
 
   harden(mount: Mount, options: readonly string[]): void {

@@ -96,22 +96,24 @@ export class TableView implements MountTable {
     for (const mount of this.#kernel.mounts) {
       const stack = this.#points.get(mount.mountPoint) ?? [];
       const entry = entryOf(mount, this.#tree, stack.at(-1)?.mountId ?? ROOT_ID);
+      this.#all.push(entry);
+      // No walk comes to what is hidden.
+      if (mount.shownAt !== null) continue;
       stack.push(entry);
       this.#points.set(mount.mountPoint, stack);
-      this.#all.push(entry);
     }
   }
 }
 
 /** A mount as mountinfo shows it. */
 export function entryOf(mount: Mount, tree: Tree, parentId: number): MountEntry {
-  const { id, dev, directory, mountPoint, options, fsType, source, owner } = mount;
+  const { id, dev, directory, mountPoint, shownAt, options, fsType, source, owner } = mount;
   return {
     mountId: id,
     parentId,
     dev,
     root: directory === null ? '/' : tree.textOf(directory),
-    mountPoint,
+    mountPoint: shownAt ?? mountPoint,
     options: [...options],
     tags: ['shared:1'],
     fsType,
