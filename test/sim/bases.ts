@@ -63,6 +63,9 @@ export class Base {
 
   #tell(): void {
     if (this.#isCovered) this.#kernel.another(this.#path);
-    for (const { mountPoint } of this.#histories) this.#kernel.changed(mountPoint, 'stranger');
+    for (const history of this.#histories) {
+      history.wasHidden = true;
+      this.#kernel.changed(history.mountPoint, 'stranger');
+    }
   }
 }

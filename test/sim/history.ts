@@ -53,6 +53,8 @@ export class History {
   reusedUntil = -1;
   /** The last step at which another client's mount was here, which may be what a helper of ours has made. */
   strangeUntil = -1;
+  /** The directory in which the leaf is was out of sight once. */
+  wasHidden = false;
   readonly #numbers = new Set<string>();
   #bootId = '';
   readonly #kernel: Kernel;
