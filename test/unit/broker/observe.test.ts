@@ -47,11 +47,25 @@ it('a watch reads the table anew: a base that was renamed back is heard of witho
   let shown: ReturnType<typeof entry>[] = [];
   const { table } = world.machine;
   const actual = [entry({ mountPoint: `${LOCAL_BASE}/${LEAF}` })];
-  Object.assign(table, { forget: () => (shown = actual), below: () => shown });
+  Object.assign(table, { forget: () => (shown = actual), below: () => shown, at: () => shown });
   const { version } = world.context.leafWatch.since(world.context, null);
   shown = [];
   Object.assign(table, { revision: 1 });
   const request = { id: 1, verb: 'watch', seen: version, budgetMs: 2000 } as const;
   const looking = watch(call(world), request);
   expect((await looking).leaves).toEqual([{ backend: 'local', leaf: LEAF }]);
+});
+
+it('a watch hears of a base that is covered, and of one that is uncovered', async () => {
+  const world = bench();
+  const { table } = world.machine;
+  world.machine.mountsNow = [entry({ mountPoint: `${LOCAL_BASE}/${LEAF}` })];
+  let { version } = world.context.leafWatch.since(world.context, null);
+  const stack = table.at(`${LOCAL_BASE}/${LEAF}`);
+  for (const reached of [[], stack]) {
+    Object.assign(table, { revision: table.revision + 1, at: () => reached });
+    const changes = world.context.leafWatch.since(world.context, version);
+    expect(changes.leaves).toEqual([{ backend: 'local', leaf: LEAF }]);
+    ({ version } = changes);
+  }
 });
