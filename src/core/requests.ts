@@ -61,7 +61,8 @@ export interface DisconnectRequest {
 
 /**
  * What is true of the mount after a disconnect. `released`: the kernel does not have it any more. `releasing`: it is not at
- * its leaf any more, and somebody still uses it where it was copied or moved to, or by open files.
+ * its leaf any more, and somebody still uses it where it was copied or moved to, or by open files; or it cannot be reached,
+ * because its base is covered or has another name.
  */
 export type Outcome = 'released' | 'releasing' | 'still-used' | 'busy' | 'hung' | 'not-connected';
 
