@@ -362,6 +362,14 @@ export const MUTANTS: readonly Mutant[] = [
     makers: faults.tableWith(() => ({ has: () => false })),
   },
   {
+    defect: 'a mount that another hides counts as one at its leaf',
+    caughtBy: ['I6'],
+    profile: 'outsiders',
+    makers: faults.tableWith((table) => ({
+      at: (path) => [...table.at('/'), ...table.below('/')].filter(({ mountPoint }) => mountPoint === path),
+    })),
+  },
+  {
     defect: 'a mount of the number that ours had counts as ours',
     caughtBy: ['I3', 'I6'],
     profile: 'volumes',

@@ -694,6 +694,15 @@ const UNSEEN: readonly Mutant[] = [
     ),
   },
   {
+    name: 'a base that is covered is not heard of',
+    claims: [],
+    file: 'src/broker/leaf-watch.ts',
+    project: 'fast',
+    from: 'machine.table.at(mountPoint).map(',
+    to: 'machine.table.below(base).filter((one) => one.mountPoint === mountPoint).map(',
+    caughtBy: by(`${BROKER}/observe.test.ts`, 'a watch hears of a base that is covered, and of one that is uncovered'),
+  },
+  {
     name: 'what stands in the place of a leaf is not told',
     claims: [],
     file: 'src/broker/handlers/observe.ts',
