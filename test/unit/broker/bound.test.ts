@@ -25,7 +25,7 @@ async function takeStock({ context }: Bench): Promise<void> {
 
 async function observed({ context }: Bench, probe: 'read-only' | null = null): Promise<Observation> {
   const call = { context, deadline: new Deadline(context.machine.clock, 2000), emit: () => undefined };
-  return (await observe(call, { id: 1, verb: 'observe', volume: URL, probe, budgetMs: 2000 }));
+  return await observe(call, { id: 1, verb: 'observe', volume: URL, probe, budgetMs: 2000 });
 }
 
 /** A bind of the directory that had the name at first, or of the one that has it now. */

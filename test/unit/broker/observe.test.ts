@@ -56,7 +56,7 @@ it('a watch reads the table anew: a base that was renamed back is heard of witho
   expect((await looking).leaves).toEqual([{ backend: 'local', leaf: LEAF }]);
 });
 
-it('a watch hears of a base that is covered, and of one that is uncovered', async () => {
+it('a watch hears of a base that is covered, and of one that is uncovered', () => {
   const world = bench();
   const { table } = world.machine;
   world.machine.mountsNow = [entry({ mountPoint: `${LOCAL_BASE}/${LEAF}` })];
