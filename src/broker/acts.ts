@@ -3,7 +3,7 @@
 // may act at any later time, until its child is gone.
 
 import type { Clock } from '../core/clock.js';
-import type { BindEnd, Machine, ProbeJob } from '../sys/ports.js';
+import type { BindEnd, Machine, MountIdentity, ProbeJob } from '../sys/ports.js';
 import { LATE, within } from '../core/deadline.js';
 import { type Job, type JobEnd, ProbePool } from './probe-pool.js';
 
@@ -16,7 +16,7 @@ export type UnmountEnd =
 /** How the binding of a directory ended. `failed`: a call on the directory was answered so. `lost`: see {@link UnmountEnd}. */
 export type Binding =
   | { readonly end: Exclude<BindEnd, 'bound'> }
-  | { readonly end: 'bound'; readonly mountId: number }
+  | ({ readonly end: 'bound' } & Pick<MountIdentity, 'mountId' | 'unique'>)
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'lost' }
   | { readonly end: 'exhausted' };
@@ -65,7 +65,7 @@ export class Acts {
     const end = await this.#run(this.#binding, { kind: 'bind', ...job });
     switch (end.kind) {
       case 'bind':
-        return end.end === 'bound' ? { end: 'bound', mountId: end.mountId } : { end: end.end };
+        return end.end === 'bound' ? { end: 'bound', mountId: end.mountId, unique: end.unique } : { end: end.end };
       case 'failed':
         return { end: 'failed', errno: end.errno };
       case 'exhausted':

@@ -43,13 +43,15 @@ export class LeafWatch {
     const stacks = new Map<string, string>();
     for (const backend of BACKEND_NAMES) {
       const base = settings.backends[backend].mountBase;
-      for (const { mountPoint, mountId, dev } of machine.table.below(base)) {
+      for (const mountPoint of new Set(machine.table.below(base).map((entry) => entry.mountPoint))) {
         const leaf = mountPoint.slice(base.length + 1);
         if (!isLeaf(leaf)) continue;
-        const name = `${backend} ${leaf}`;
-        const superblock = machine.superblocks.at(dev);
-        const entry = typeof superblock === 'string' ? superblock : superblock.entry;
-        stacks.set(name, `${stacks.get(name) ?? ''} ${mountId}/${dev}/${entry}`);
+        // What no walk comes to, because the base is covered, is not there.
+        const stack = machine.table.at(mountPoint).map(({ mountId, dev }) => {
+          const superblock = machine.superblocks.at(dev);
+          return `${mountId}/${dev}/${typeof superblock === 'string' ? superblock : superblock.entry}`;
+        });
+        if (stack.length > 0) stacks.set(`${backend} ${leaf}`, stack.join(' '));
       }
     }
     const differing = [...new Set([...stacks.keys(), ...this.#stacks.keys()])].filter(

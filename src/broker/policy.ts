@@ -3,6 +3,7 @@
 
 import { FairleadError } from '../core/errors.js';
 import type { LeafState } from '../core/observation.js';
+import { obstructionAt } from '../core/obstruction.js';
 import type { Judgement } from '../core/verdict.js';
 import { baseFault, fileFault } from '../sys/soundness.js';
 import type { Context } from './context.js';
@@ -55,6 +56,8 @@ export function requireInPlace(place: Place, mount: SeenMount): SeenMount {
 
 /** Refuses to mount onto anything but an empty directory. Call it only when nothing is mounted. */
 export function requireEmptyLeaf(place: Place, directory: LeafState): void {
+  const obstruction = obstructionAt(directory);
+  if (obstruction !== null) throw foreign(place, obstruction);
   switch (directory) {
     case 'empty':
       return;
@@ -62,13 +65,7 @@ export function requireEmptyLeaf(place: Place, directory: LeafState): void {
       throw new FairleadError('not-found', 'The leaf directory does not exist. Make it first.', {
         leaf: place.volume.leaf,
       });
-    case 'occupied':
-      throw foreign(place, 'The leaf is a directory with something in it. Empty or remove it, then try again.');
-    case 'link':
-      throw foreign(place, 'A symbolic link lies where the leaf belongs. Find out who made it and remove it.');
-    case 'not-a-directory':
-      throw foreign(place, 'A file lies where the leaf belongs. Find out who made it and remove it.');
-    case 'mounted':
+    default:
       throw new FairleadError('unavailable', 'The mount table changed while it was read. Try again.', {
         leaf: place.volume.leaf,
       });

@@ -1,16 +1,18 @@
 // One look at a leaf: the mount table and the directory, and which of the mounts there are the volume. Nothing is
-// changed, and no server is asked, except for the identity of a directory that was bound; a child does that.
+// changed but what is written down of binds, and no server is asked, except for the identity of a directory that was
+// bound; a child does that.
 
 import type { BackendSettings } from '../backends/backend.js';
 import type { MountEntry } from '../core/mountinfo.js';
 import { MAX_OBSERVED_MOUNTS, MAX_TYPE_LETTERS } from '../core/limits.js';
 import { FairleadError } from '../core/errors.js';
-import type { LeafState, ObservedMount } from '../core/observation.js';
+import type { FormerClient, LeafState, ObservedMount } from '../core/observation.js';
 import type { Judgement } from '../core/verdict.js';
 import type { Context } from './context.js';
 import { type Deadline, LATE, within } from '../core/deadline.js';
 import type { Place } from './place.js';
-import { isSameDirectory } from './bound.js';
+import { type Bind, isSameDirectory, isSameMount } from './bound.js';
+import type { LeafPlace } from './leaf-notes.js';
 import { HUNG, type Identified } from './prober.js';
 
 /** A mount at a leaf. */
@@ -29,6 +31,8 @@ export interface Sight {
   readonly mounts: readonly SeenMount[];
   /** Among what is not recognised, or lies too deep to be looked at, may be our mount. */
   readonly mayHideOurs: boolean;
+  /** Binds of ours that the kernel has, and that are not in the stack: moved, or below a base that was covered or renamed. */
+  readonly outOfSight: readonly Bind[];
   /** The mount that a path walk arrives at. */
   readonly top: SeenMount | undefined;
   /**
@@ -62,7 +66,7 @@ export async function look(context: Context, place: Place, deadline: Deadline): 
     }
     const now = stackAt(context, place).at(-1);
     const isOfTop = identified.end !== 'answered' || identified.mounted?.mountId === now?.mountId;
-    if (isOfTop && (now === undefined || sameMount(now, top))) return sightOf(context, place, identified);
+    if (isOfTop && (now === undefined || isSameMount(now, top))) return sightOf(context, place, identified);
     if (looks === LOOKS) {
       throw new FairleadError('unavailable', 'The mount changes while it is looked at. Try again.', {
         leaf: place.volume.leaf,
@@ -84,7 +88,7 @@ function stackAt({ machine }: Context, { base, mountpoint, volume }: Place): rea
 
 /** The leaf as it is at this moment. `identified` null: nobody was asked. */
 function sightOf(context: Context, place: Place, identified: Identified | null): Sight {
-  const { machine, bound } = context;
+  const { machine } = context;
   const stack = stackAt(context, place);
   const entries = stack.slice(-MAX_OBSERVED_MOUNTS);
   const doubt = entries.length === 0 || identified === null ? null : doubtOf(place, identified);
@@ -95,9 +99,48 @@ function sightOf(context: Context, place: Place, identified: Identified | null):
     return { entry, ...recogniseBind(context, place, entry, identified) };
   });
   const directory = entries.length > 0 ? 'mounted' : machine.directories.leafState(place.base, place.volume.leaf);
-  const isUnknown = place.identifiedBy !== null && bound.of(place) === undefined;
-  const mayHideOurs = stack.length > entries.length || (isUnknown && mounts.some(({ recognised }) => !recognised));
-  return { directory, mounts, mayHideOurs, top: mounts.at(-1), doubt };
+  const outOfSight = bindsOutOfSight(context, place, stack);
+  const mayHideOurs = stack.length > entries.length || mayHideBind(context, place, mounts);
+  return { directory, mounts, mayHideOurs, outOfSight, top: mounts.at(-1), doubt };
+}
+
+/** Whether a mount that is not recognised may be a bind of ours: nothing is written down, or one that nobody has seen. */
+function mayHideBind({ bound }: Context, place: Place, mounts: readonly SeenMount[]): boolean {
+  if (place.identifiedBy === null) return false;
+  const known = bound.of(place);
+  if (known === undefined) return mounts.some(({ recognised }) => !recognised);
+  // Of the one that a walk arrives at it was asked which directory it is.
+  return known.some(({ mount }) => mount === null) && mounts.slice(0, -1).some(({ recognised }) => !recognised);
+}
+
+/**
+ * The binds of a leaf that the kernel has and that are not in the stack there. What it has no more is forgotten; what
+ * nobody has seen may be any mount at a directory of that name.
+ */
+export function bindsOutOfSight(
+  { machine, bound }: Context,
+  place: LeafPlace,
+  stack: readonly MountEntry[],
+): readonly Bind[] {
+  const known = bound.of(place) ?? [];
+  const away = known.filter(({ mount }) => mount === null || !stack.some((entry) => isSameMount(entry, mount)));
+  const gone = away.filter(({ mount }) => mount !== null && !machine.table.has(mount));
+  bound.forget(place, gone);
+  return away.filter((one) => !gone.includes(one) && (one.mount !== null || isAnywhere()));
+
+  function isAnywhere(): boolean {
+    const others = [...stack, ...known.flatMap(({ mount }) => mount ?? [])];
+    return machine.table
+      .below('/')
+      .some(
+        (entry) => entry.mountPoint.endsWith(`/${place.volume.leaf}`) && !others.some((one) => isSameMount(one, entry)),
+      );
+  }
+}
+
+/** Binds out of sight, as an observation shows them: somebody may use each of them. */
+export function formerBinds(outOfSight: readonly Bind[]): FormerClient[] {
+  return outOfSight.map(() => ({ state: 'serving' }));
 }
 
 /**
@@ -110,14 +153,15 @@ function recogniseBind(
   entry: MountEntry,
   identified: Identified | null,
 ): Pick<SeenMount, 'recognised' | 'isOutOfPlace'> {
-  const note = bound.of(place);
+  const known = bound.of(place) ?? [];
   const { mounted, source } = identified?.end === 'answered' ? identified : NOBODY;
   if (mounted?.mountId !== entry.mountId) {
-    return { recognised: note?.mountId === entry.mountId && note.dev === entry.dev, isOutOfPlace: false };
+    const isKnown = known.some(({ mount }) => mount !== null && isSameMount(mount, entry));
+    return { recognised: isKnown, isOutOfPlace: false };
   }
   const isRight = source !== null && isSameDirectory(source, mounted);
-  const isOurs = isRight || (note !== undefined && isSameDirectory(note, mounted));
-  if (isOurs && note?.mountId !== entry.mountId) bound.keep(place, { ...mounted });
+  const isOurs = isRight || known.some(({ directory }) => isSameDirectory(directory, mounted));
+  if (isOurs) bound.learn(place, mounted, { mountId: entry.mountId, dev: entry.dev, unique: mounted.unique });
   return { recognised: isOurs, isOutOfPlace: isOurs && !isRight };
 }
 
@@ -139,17 +183,12 @@ export function doubtOf(place: Place, identified: Identified): Judgement | null 
 /** Whether the mount that was seen is still the topmost one at its leaf. */
 export function stillOnTop(context: Context, place: Place, seen: SeenMount): boolean {
   const top = context.machine.table.at(place.mountpoint).at(-1);
-  return top !== undefined && sameMount(top, seen.entry);
+  return top !== undefined && isSameMount(top, seen.entry);
 }
 
 /** Whether the mount that was seen is still anywhere in the stack at its leaf. */
 export function stillThere(context: Context, place: Place, seen: SeenMount): boolean {
-  return context.machine.table.at(place.mountpoint).some((entry) => sameMount(entry, seen.entry));
-}
-
-/** Mount IDs are used again, so an ID alone is no identity. */
-function sameMount(one: MountEntry, other: MountEntry): boolean {
-  return one.mountId === other.mountId && one.dev === other.dev;
+  return context.machine.table.at(place.mountpoint).some((entry) => isSameMount(entry, seen.entry));
 }
 
 /** Whether the mount carries every attribute that the configuration asks for. */

@@ -102,6 +102,7 @@ export const COMMANDS: readonly Command[] = [
     show: showDisconnect,
     notes: [
       'Every outcome is an answer with exit status 0: released, releasing, still-used, busy, hung, not-connected. After busy, hung and releasing Fairlead goes on trying by itself.',
+      'An attachment is named by volume, consumer and disk together: what was connected with --disk is disconnected with the same --disk.',
     ],
   },
   {

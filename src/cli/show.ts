@@ -12,7 +12,7 @@ import type {
 } from '../core/requests.js';
 import type { Finding } from '../core/broker-api.js';
 import { describeHolder, type Holder } from '../core/observation.js';
-import { escapeForLog, hasForbidden } from '../core/text.js';
+import { escapeForLog, hasForbidden, shellWord } from '../core/text.js';
 import { table } from './table.js';
 
 function holders(list: readonly Holder[]): string {
@@ -52,7 +52,15 @@ export function disconnectRows(answer: DisconnectReply): string[][] {
     ...(answer.ending ? [['client', 'has not ended yet; it does so by itself']] : []),
     ...(answer.usedBy.length === 0 ? [] : [['used by', answer.usedBy.join(', ')]]),
     ...(answer.holders.length === 0 ? [] : [['kept busy by', holders(answer.holders)]]),
+    ...(answer.disks ?? []).map((disk) => ['but', disk === null ? WITHOUT_DISK : namesDisk(disk)]),
   ];
+}
+
+/** Of the attachments that the consumer has, when the request named none of them. */
+const WITHOUT_DISK = 'this consumer is attached without a disk: leave out --disk';
+
+function namesDisk(disk: string): string {
+  return `this consumer is attached with a disk, which the request must name: --disk ${shellWord(disk)}`;
 }
 
 /** Of `validate`. */

@@ -27,8 +27,3 @@ export function argumentVector(args: readonly Argument[]): readonly string[] {
     return argument;
   });
 }
-
-/** The text as one word of a shell's command line, for advice that is to be run as it stands. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
-}

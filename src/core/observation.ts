@@ -35,7 +35,8 @@ export type DiskSight =
 
 /**
  * A client of this leaf whose mount is not here any more. `serving`: its superblock exists, or nobody can tell that it does
- * not, so somebody may use it. `ending`: its superblock is gone, and the client has not ended yet.
+ * not, so somebody may use it. `ending`: its superblock is gone, and the client has not ended yet. A bind of ours that is
+ * not here any more, which no client serves, is `serving` too, for as long as the kernel has it.
  */
 export interface FormerClient {
   readonly state: 'serving' | 'ending';

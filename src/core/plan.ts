@@ -4,6 +4,7 @@
 
 import { FairleadError } from './errors.js';
 import { mayBeMounted, type Observation, type ObservedMount } from './observation.js';
+import { obstructionAt } from './obstruction.js';
 import type { Step, StepKind } from './steps.js';
 import type { Access, Judgement } from './verdict.js';
 
@@ -62,28 +63,16 @@ export function planConnect(observation: Observation, access: Access): ConnectPl
 }
 
 function planFromNothing(observation: Observation): ConnectPlan {
+  const obstruction = obstructionAt(observation.directory);
+  if (obstruction !== null) return refuse('foreign', observation, obstruction);
   switch (observation.directory) {
     case 'absent':
       return { kind: 'connect', steps: steps('make-leaf', 'mount', 'harden') };
     case 'empty':
       return { kind: 'connect', steps: steps('mount', 'harden') };
-    case 'mounted':
+    default:
       // The mount came or went between two looks.
       return refuse('unavailable', observation, 'The mount table changed while it was read. Try again.');
-    case 'occupied':
-      return refuse(
-        'foreign',
-        observation,
-        'The leaf is a directory with something in it. Empty or remove it, then connect again.',
-      );
-    case 'link':
-      return refuse(
-        'foreign',
-        observation,
-        'A symbolic link lies where the leaf belongs. Find out who made it and remove it.',
-      );
-    case 'not-a-directory':
-      return refuse('foreign', observation, 'A file lies where the leaf belongs. Find out who made it and remove it.');
   }
 }
 

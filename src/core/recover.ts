@@ -2,7 +2,7 @@
 // Rule of the house: what was answered with success stays; what was never answered is undone if its journal shows that
 // we made it; what was being taken away goes on being taken away; what nobody recorded is kept, with a hold.
 
-import { topmost } from './plan.js';
+import { isServed, topmost } from './plan.js';
 import { mayBeMounted, type Observation } from './observation.js';
 import type { MountRecord, OperationRecord } from './records.js';
 
@@ -56,7 +56,8 @@ function remedyForUsed(remains: Remains): Remedy {
 }
 
 function remedyForMissing(remains: Remains): Remedy {
-  if (remains.attachments === 0) return 'forget';
+  // A hold is given up when nothing of its mount is left: what is out of sight may be used as before.
+  if (remains.attachments === 0) return isServed(remains.observation) ? 'keep' : 'forget';
   const rebooted = remains.record?.bootId !== remains.bootId;
   return hasBegun(remains) || rebooted || remains.onVanish === 'remount' ? 'restore' : 'report-vanished';
 }

@@ -61,7 +61,8 @@ export interface DisconnectRequest {
 
 /**
  * What is true of the mount after a disconnect. `released`: the kernel does not have it any more. `releasing`: it is not at
- * its leaf any more, and somebody still uses it where it was copied or moved to, or by open files.
+ * its leaf any more, and somebody still uses it where it was copied or moved to, or by open files; or it cannot be reached,
+ * because its base is covered or has another name.
  */
 export type Outcome = 'released' | 'releasing' | 'still-used' | 'busy' | 'hung' | 'not-connected';
 
@@ -77,6 +78,8 @@ export interface DisconnectReply {
   readonly usedBy: readonly string[];
   /** For `busy` and `releasing`: who keeps it, as far as that can be found out. */
   readonly holders: readonly Holder[];
+  /** For `not-connected`: what the attachments that this user has here name instead; null: no disk. */
+  readonly disks?: readonly (DiskName | null)[];
 }
 
 /** The verdict on a volume now, and why. */

@@ -96,3 +96,8 @@ export function listed(texts: readonly string[]): string {
   const shown = texts.slice(0, LISTED).join(', ');
   return texts.length <= LISTED ? shown : `${shown} and ${texts.length - LISTED} more`;
 }
+
+/** The text as one word of a shell's command line. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}

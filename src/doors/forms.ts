@@ -104,6 +104,10 @@ export const disconnectReply = z.object({
     .array(holder)
     .readonly()
     .meta({ description: 'What keeps the mount, for busy and releasing, as far as it was found.' }),
+  disks: z.array(disk.nullable()).readonly().optional().meta({
+    description:
+      'For not-connected: the disks that the attachments of this user name here, null for none. The request must name the same.',
+  }),
 });
 
 const limit = z.number().meta({

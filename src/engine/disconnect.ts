@@ -36,7 +36,9 @@ async function disconnectLocked(
   const attachment = state.findAttachment(leaf, consumer, disk);
   if (attachment === undefined && !isReleasing(context, leaf)) {
     const mounted = await isMounted(context, volume, deadline);
-    return { outcome: 'not-connected', mounted, ending: false, leaf, usedBy: state.usersOf(leaf), holders: [] };
+    const others = state.disksOf(leaf, consumer);
+    const usedBy = state.usersOf(leaf);
+    return { outcome: 'not-connected', mounted, ending: false, leaf, usedBy, holders: [], disks: [...others] };
   }
   if (attachment !== undefined) {
     const last = state.attachmentsOf(leaf).length === 1 && !state.holds.has(leaf);

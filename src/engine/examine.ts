@@ -1,13 +1,12 @@
 // What `doctor` says of the volumes, beside what the broker finds on the host: everything that somebody should look at,
 // from the records and from what was last seen, with the command that helps.
 
-import { shellWord } from '../core/argv.js';
 import { FairleadError } from '../core/errors.js';
 import type { Finding } from '../core/broker-api.js';
 import { adviceForSilent } from '../core/silent.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
 import { describeHolder, type Holding } from '../core/observation.js';
-import { listed } from '../core/text.js';
+import { listed, shellWord } from '../core/text.js';
 import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
 import { Deadline } from './deadline.js';

@@ -1,7 +1,7 @@
 // Lets a mount go that nobody uses any more. What cannot be unmounted now is `releasing`: shown, tried again by the
 // caretaker, cancelled by a new connect. The caller always holds the leaf's lock.
 
-import { errorFromBody, type ErrorBody, type ErrorCode } from '../core/errors.js';
+import { errorFromBody, type ErrorBody, type ErrorCode, FairleadError } from '../core/errors.js';
 import { planDead, planRelease } from '../core/plan.js';
 import { type Holder, mayBeMounted, type Observation } from '../core/observation.js';
 import type { Change } from '../core/records.js';
@@ -56,6 +56,8 @@ export async function release(
   for (let plans = 0; plans < MAX_PLANS; plans++) {
     const observation = await context.observe(volume, null, deadline.remaining);
     const plan = planRelease(observation);
+    // What is forgotten because it was not there may have come back.
+    if (plan.kind !== 'gone' && context.state.isUsed(volume.leaf)) throw isBack(volume);
     if (plan.kind === 'covered') return keepReleasing(context, volume, kept('busy'));
     if (plan.kind === 'serving') {
       const holders = await context.holdersOf(volume, deadline.remaining);
@@ -74,6 +76,12 @@ export async function release(
     if (obstructed !== null) return keepReleasing(context, volume, obstructed);
   }
   return keepReleasing(context, volume, kept('busy'));
+}
+
+function isBack({ leaf }: Volume): FairleadError {
+  return new FairleadError('unavailable', 'The mount is there again while it is forgotten. It is looked at again.', {
+    leaf,
+  });
 }
 
 /**

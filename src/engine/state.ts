@@ -148,6 +148,13 @@ export class State {
     );
   }
 
+  /** What the attachments of this user name here: disks, and null for none. */
+  disksOf(leaf: Leaf, consumer: Consumer): readonly (DiskName | null)[] {
+    const user = userOf(consumer);
+    const own = this.attachmentsOf(leaf).filter(({ target, consumer }) => target === null && userOf(consumer) === user);
+    return [...new Set(own.map(({ disk }) => disk))].sort((one, other) => ((one ?? '') < (other ?? '') ? -1 : 1));
+  }
+
   /** Who keeps this mount, for people and programs: consumers, each once, and `hold:inherited`. */
   usersOf(leaf: Leaf): readonly string[] {
     const users = new Map<string, string>();

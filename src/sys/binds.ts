@@ -11,7 +11,8 @@ import {
   type Inode,
   inodeThroughServer,
   mountIdOf,
-  mountIdThroughServer,
+  mountedThroughServer,
+  type MountNumbers,
   openThroughServer,
   type Walk,
 } from './libc/files.js';
@@ -40,10 +41,12 @@ export class Binds {
     using baseHandle = openBase(base);
     using leafHandle = openLeaf(baseHandle, leaf, 'same-mount');
     if (leafHandle === null) return { kind: 'bind', end: 'leaf-changed' };
-    const mountId = await attachClone(sourceHandle, leafHandle, hardening);
+    const attached = await attachClone(sourceHandle, leafHandle, hardening);
     const found = this.#table.at(`${base}/${leaf}`);
-    if (found.length === 1 && found[0]?.mountId === mountId) return { kind: 'bind', end: 'bound', mountId };
-    this.#takeBack(mountId, leafHandle);
+    if (found.length === 1 && found[0]?.mountId === attached.mountId) {
+      return { kind: 'bind', end: 'bound', ...attached };
+    }
+    this.#takeBack(attached.mountId, leafHandle);
     return { kind: 'bind', end: 'leaf-changed' };
   }
 
@@ -87,9 +90,9 @@ async function identifyMounted(base: string, leaf: string): Promise<MountedDirec
   const opened = await openOrNull(baseHandle, leaf, 'beneath');
   if (opened === null) return null;
   using handle = opened;
-  const mountId = await mountIdThroughServer(handle);
-  if (mountId === mountIdOf(baseHandle)) return null;
-  return { ...identityOf(await inodeThroughServer(handle)), mountId };
+  const mounted = await mountedThroughServer(handle);
+  const { mountId, unique } = mounted;
+  return mountId === mountIdOf(baseHandle) ? null : { ...identityOf(mounted), mountId, unique };
 }
 
 function identityOf({ dev, inode }: Inode): DirectoryIdentity {
@@ -97,15 +100,15 @@ function identityOf({ dev, inode }: Inode): DirectoryIdentity {
 }
 
 /**
- * Attaches a hardened clone of the source on the leaf and tells its mount ID. Private before it is attached: otherwise
+ * Attaches a hardened clone of the source on the leaf and tells which mount it is. Private before it is attached: otherwise
  * what is mounted inside the leaf later would appear in the source too.
  */
-async function attachClone(source: Handle, leaf: Handle, hardening: Hardening): Promise<number> {
+async function attachClone(source: Handle, leaf: Handle, hardening: Hardening): Promise<MountNumbers> {
   using tree = await cloneTree(source);
   await hardenTree(tree, hardening);
-  const mountId = await mountIdThroughServer(tree);
+  const { mountId, unique } = await mountedThroughServer(tree);
   await attachTree(tree, leaf);
-  return mountId;
+  return { mountId, unique };
 }
 
 /**

@@ -92,23 +92,25 @@ function isMounted(base: string, leaf: string): boolean {
     openAt(baseHandle, singleName(leaf), 'anything', 'same-mount')[Symbol.dispose]();
     return false;
   } catch (error) {
-    switch (errnoOf(error)) {
-      case 'EXDEV':
-        return true;
-      // The base itself is gone, or a link by now.
-      case 'ENOENT':
-      case 'ENOTDIR':
-      case 'ELOOP':
-        return false;
-      default:
-        throw error;
-    }
+    if (errnoOf(error) === 'EXDEV') return true;
+    if (isNoDirectory(error)) return false;
+    throw error;
   }
 }
 
 function leafState(base: string, leaf: string): LeafState {
-  using baseHandle = openBase(base);
-  return stateIn(baseHandle, singleName(leaf));
+  try {
+    using baseHandle = openBase(base);
+    return stateIn(baseHandle, singleName(leaf));
+  } catch (error) {
+    if (isNoDirectory(error)) return 'absent';
+    throw error;
+  }
+}
+
+/** The base itself is gone, or something else by now: no walk comes to a leaf in it. */
+function isNoDirectory(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '');
 }
 
 function stateIn(base: Handle, leaf: string): LeafState {

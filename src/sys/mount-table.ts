@@ -8,7 +8,8 @@ import { mountTableParser, type MountEntry } from '../core/mountinfo.js';
 import { mountTree, type MountTree } from '../core/mount-tree.js';
 import { systemClock } from './clock.js';
 import { mountTableChanged } from './libc/descriptors.js';
-import type { MountTable } from './ports.js';
+import { mountExists } from './libc/mounts.js';
+import type { MountIdentity, MountTable } from './ports.js';
 
 /** Reads of a table that changes all the time before the last one is taken as it is. */
 const READ_ATTEMPTS = 4;
@@ -43,6 +44,12 @@ export class KernelMountTable implements MountTable, Disposable {
     this.#current();
     this.#byId ??= new Map(this.#entries.map((entry) => [entry.mountId, entry]));
     return this.#byId.get(mountId);
+  }
+
+  has({ mountId, dev, unique }: MountIdentity): boolean {
+    const exists = unique === null ? null : mountExists(unique);
+    // A table that changed while it was read may lack what is there.
+    return exists ?? (this.withId(mountId)?.dev === dev || !this.#read);
   }
 
   forget(): void {

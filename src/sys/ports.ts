@@ -20,6 +20,8 @@ export interface MountTable {
   at(mountPoint: string): readonly MountEntry[];
   /** All mounts strictly below `directory`. */
   below(directory: string): readonly MountEntry[];
+  /** Whether the mount is anywhere in our namespace, at whatever path, hidden or not. In doubt it is. */
+  has(mount: MountIdentity): boolean;
   /**
    * Makes the next answer a fresh one. Names of directories change without a change being notified: the path of a mount
    * whose parent is renamed, the root of a bind whose directory is renamed or removed.
@@ -29,6 +31,16 @@ export interface MountTable {
   readonly revision: number;
   /** Resolves when the table has another revision than this, or the time is up. */
   change(revision: number, ms: number): Promise<void>;
+}
+
+/** A mount of our namespace, wherever it is. */
+export interface MountIdentity {
+  /** As mountinfo numbers it. It is given again, so it says something only together with the superblock. */
+  readonly mountId: number;
+  /** `major:minor` of the superblock, as mountinfo tells it. */
+  readonly dev: string;
+  /** A number that is not given again in one boot; null where the kernel has none (before Linux 6.8). */
+  readonly unique: string | null;
 }
 
 /** What is known of a directory on the way to a leaf. */
@@ -209,10 +221,8 @@ export interface DirectoryIdentity {
   readonly inode: string;
 }
 
-/** The root of a mount. */
-export interface MountedDirectory extends DirectoryIdentity {
-  readonly mountId: number;
-}
+/** The root of a mount, and which mount that is. */
+export interface MountedDirectory extends DirectoryIdentity, Pick<MountIdentity, 'mountId' | 'unique'> {}
 
 /** What a probe child answers. A job that hangs is never answered. */
 export type ProbeAnswer =
@@ -221,7 +231,7 @@ export type ProbeAnswer =
   /** `errno` null: done. EINVAL: not a mount point. EBUSY: busy. */
   | { readonly kind: 'unmount'; readonly errno: string | null }
   | { readonly kind: 'bind'; readonly end: Exclude<BindEnd, 'bound'> }
-  | { readonly kind: 'bind'; readonly end: 'bound'; readonly mountId: number }
+  | ({ readonly kind: 'bind'; readonly end: 'bound' } & Pick<MountIdentity, 'mountId' | 'unique'>)
   /** `source` null: it is not a directory (any more). `mounted` null: nothing is mounted at the leaf (any more). */
   | {
       readonly kind: 'identify';

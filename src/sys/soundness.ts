@@ -1,7 +1,7 @@
 // Is a directory, or a file that is read as root, sound: could anybody but root or a trusted owner have put something else in its
 // place? Pure decisions over facts of every directory on the way to it.
 
-import { shellWord } from '../core/argv.js';
+import { shellWord } from '../core/text.js';
 import type { DirectoryFacts } from './ports.js';
 
 /** Permission bits (inode(7)). */

@@ -10,6 +10,7 @@ import type { EffectJudge } from './effects.js';
 import type { History } from './history.js';
 import type { Mount } from './kernel.js';
 import type { Host } from './machine.js';
+import { Base } from './bases.js';
 import { Outsiders } from './outsiders.js';
 import type { Processes } from './processes.js';
 import { BAD_MOODS, type Profile, type Trouble } from './profiles.js';
@@ -22,6 +23,10 @@ import { keyOf, type Key, type Truth } from './truth.js';
 
 /** Milliseconds after which the operator looks once more: helpers that were at work are over by then. */
 const OPERATOR_MS = 60_000;
+/** Milliseconds for which a base is out of sight, at most. */
+const HIDDEN_MS = 20_000;
+/** What is made at the path of a leaf. */
+const AT_LEAVES: ReadonlySet<Trouble> = new Set<Trouble>(['cover', 'pile', 'junk', 'nova-mounts']);
 /** Share of outsiders who stay, and of hung helpers that go on hanging, when the world is healed. */
 const STAY = 0.3;
 
@@ -40,6 +45,7 @@ export class Adversary {
   readonly #strangers: Strangers;
   readonly #outsiders: Outsiders;
   readonly #sources: readonly Source[];
+  readonly #bases: readonly Base[];
   #resting = false;
 
   constructor(parts: {
@@ -52,6 +58,8 @@ export class Adversary {
     judge: EffectJudge;
     /** Leaves that it may touch. */
     targets: readonly History[];
+    /** Directories that leaves lie in. */
+    bases: readonly string[];
     profile: Profile;
     disturbed: () => void;
   }) {
@@ -73,6 +81,10 @@ export class Adversary {
     this.#sources = this.#targets
       .filter(({ volume }) => volume.backend === 'local')
       .map(({ volume }) => new Source(tree, this.#chance, volume.export));
+    this.#bases = parts.bases.map((path) => {
+      const inIt = this.#targets.filter(({ mountPoint }) => mountPoint.startsWith(`${path}/`));
+      return new Base(kernel, tree, this.#chance.fork(), path, inIt);
+    });
     const harmed = new Set(this.#targets.map(({ volume }) => volume.export as string));
     services.helpers.moodOf = (exported) =>
       !this.#resting && harmed.has(exported) && this.#chance.once(this.#profile.badHelpers)
@@ -120,6 +132,7 @@ export class Adversary {
     services.ready = true;
     services.heal(() => this.#chance.once(STAY));
     this.#outsiders.heal(STAY);
+    for (const base of this.#bases) base.show();
     for (const source of this.#sources) source.restore();
     for (const superblock of [...kernel.superblocks.all]) {
       const { server, home } = superblock;
@@ -160,6 +173,8 @@ export class Adversary {
 
   #make(trouble: Trouble): void {
     const history = this.#chance.pick(this.#targets);
+    // Nobody comes to a leaf that is out of sight.
+    if (AT_LEAVES.has(trouble) && this.#bases.some((base) => base.isHidden && base.holds(history))) return;
     const { kernel, services, notes } = this.#host;
     const top = kernel.top(history.mountPoint);
     switch (trouble) {
@@ -186,6 +201,12 @@ export class Adversary {
         return;
       case 'cover':
         this.#strangers.cover(history);
+        return;
+      case 'double':
+        this.#strangers.double(history);
+        return;
+      case 'base':
+        this.#hide(this.#chance.pick(this.#bases));
         return;
       case 'uncover':
         this.#strangers.uncover(history);
@@ -285,6 +306,11 @@ export class Adversary {
         this.#disk.loseMark();
         return;
     }
+  }
+
+  #hide(base: Base): void {
+    if (base.hide())
+      this.#scheduler.after(null, this.#chance.int(100, HIDDEN_MS), 'adversary: base', () => base.show());
   }
 
   #forAWhile(undo: () => void): void {

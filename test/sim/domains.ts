@@ -252,11 +252,13 @@ export class Domains {
     }
     const files = [...truth.values()].flatMap((machine) => [...machine.files.values()]);
     const { now } = this.#scheduler;
-    for (const { mountPoint, volume } of this.#histories) {
+    for (const { volume } of this.#histories) {
       const used = files.some(({ leaf }) => leaf === volume.leaf);
       if (!used || !tells(survey, volume.leaf)) this.#shownSince.delete(volume.leaf);
       else if (!this.#shownSince.has(volume.leaf)) this.#shownSince.set(volume.leaf, now);
-      for (const mount of this.#kernel.at(mountPoint)) {
+      // What a domain names is known, too, while the leaf is out of sight.
+      const there = this.#kernel.mounts.filter((one) => one.mountPoint.endsWith(`/${volume.leaf}`));
+      for (const mount of there) {
         if (used) this.#idleMounts.delete(mount);
         else this.#idleMounts.set(mount, longer(this.#idleMounts.get(mount), now, null));
         if (isAged(this.#idleMounts.get(mount)?.times ?? [])) this.#mayGo.add(mount);

@@ -8,23 +8,14 @@ import type { EvidencePolicy } from '../../src/engine/ports.js';
 import { leafOfUnit, unitPrefix } from '../../src/broker/unit-names.js';
 import type { Leaf } from '../../src/core/volume.js';
 import type { Machine, ProbeAnswer, ProbeChild, ProbeJob, Units } from '../../src/sys/ports.js';
-import { REAL } from './makers.js';
+import type { Bound } from '../../src/broker/bound.js';
+import { brokerOf, REAL } from './makers.js';
 import type { Makers } from './processes.js';
 import { BASES } from './world.js';
 
 export const brokerWith = (changes: (real: Broker) => Partial<Broker>): Makers => ({
   ...REAL,
-  wrapBroker: (real) => {
-    const changed = changes(real);
-    return new Proxy(real, {
-      get(target, name) {
-        const own: unknown = Reflect.get(changed, name);
-        if (own !== undefined) return own;
-        const value: unknown = Reflect.get(target, name);
-        return typeof value === 'function' ? (value.bind(target) as unknown) : value;
-      },
-    });
-  },
+  wrapBroker: (real) => around(real, changes(real)),
 });
 
 export const ledgerWith = (changes: (real: Ledger) => Partial<Ledger>): Makers => ({
@@ -47,6 +38,29 @@ export const machineWith = (changes: (real: Machine) => Partial<Machine>): Maker
   ...REAL,
   broker: (parts) => REAL.broker({ ...parts, machine: { ...parts.machine, ...changes(parts.machine) } }),
 });
+
+/** A broker whose mount table is read wrongly. */
+export const tableWith = (changes: (real: Machine['table']) => Partial<Machine['table']>): Makers =>
+  machineWith(({ table }) => ({ table: around(table, changes(table)) }));
+
+/** A broker that writes down binds, or reads what is written of them, wrongly. */
+export const boundWith = (changes: (real: Bound) => Partial<Bound>): Makers => ({
+  ...REAL,
+  broker: (parts) =>
+    brokerOf(parts, (context) => ({ ...context, bound: around(context.bound, changes(context.bound)) })),
+});
+
+/** The real one, with some of its members replaced. */
+export function around<T extends object>(real: T, changed: Partial<T>): T {
+  return new Proxy(real, {
+    get(target, name) {
+      const own: unknown = Reflect.get(changed, name);
+      if (own !== undefined) return own;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value;
+    },
+  });
+}
 
 /** Commits without the changes of one kind, and acknowledges them all. */
 export const forgetting = (kind: Change['kind']): Makers => committing((change) => change.kind !== kind);

@@ -29,9 +29,11 @@ export interface Moment {
   readonly living: boolean;
   /**
    * Such a superblock is there, be it dead; or a client in a unit of this leaf serves whatever it has mounted; or another
-   * namespace has a copy.
+   * namespace has a copy; or the directory of a local volume is bound somewhere else.
    */
   readonly existing: boolean;
+  /** Binds of ours that are somewhere else. */
+  readonly strayed: number;
   /** A process in a unit of this leaf serves nobody any more, and has not ended. */
   readonly ending: boolean;
   /** Who brought it about. */
@@ -51,6 +53,8 @@ export class History {
   reusedUntil = -1;
   /** The last step at which another client's mount was here, which may be what a helper of ours has made. */
   strangeUntil = -1;
+  /** The directory in which the leaf is was out of sight once. */
+  wasHidden = false;
   readonly #numbers = new Set<string>();
   #bootId = '';
   readonly #kernel: Kernel;
@@ -93,10 +97,30 @@ export class History {
       busy: top !== undefined && top.pins > 0,
       blocked: node !== undefined && (node.kind !== 'directory' || node.occupied),
       living: this.users.length > 0,
-      existing: serve || this.superblocks.size > 0 || this.#isCopied(),
+      existing: serve || this.superblocks.size > 0 || this.#isCopied() || this.#isBoundElsewhere(),
+      strayed: this.strayed.length,
       ending: end,
       by,
     });
+  }
+
+  /** Binds that Fairlead has made here, and that are somewhere else. One that nobody has seen is known by its leaf's name. */
+  get strayed(): readonly Mount[] {
+    return this.#elsewhere.filter(
+      ({ maker, wasNoted, mountPoint }) =>
+        maker === 'fairlead' && (wasNoted || mountPoint.endsWith(`/${this.volume.leaf}`)),
+    );
+  }
+
+  get #elsewhere(): readonly Mount[] {
+    return this.#kernel.mounts.filter(
+      ({ superblock, serves, mountPoint }) =>
+        superblock.kind === 'host' && serves === this.volume.export && mountPoint !== this.mountPoint,
+    );
+  }
+
+  #isBoundElsewhere(): boolean {
+    return this.#elsewhere.length > 0;
   }
 
   /** Whether another namespace has something mounted here, or a copy of what was. */

@@ -10,7 +10,9 @@ import { Users } from './users.js';
 
 /** One mount of our namespace, attached or detached. */
 export interface Mount {
+  /** Given again when the mount is gone; `unique` is not. */
   readonly id: number;
+  readonly unique: number;
   readonly superblock: Superblock;
   readonly dev: string;
   /** The superblock's server. */
@@ -20,6 +22,10 @@ export interface Mount {
   /** Shows a directory in the volume instead of its root. */
   readonly isPart: boolean;
   mountPoint: string;
+  /** Where the table shows it, if another mount hides the directory that it is in; else where it is. */
+  shownAt: string | null;
+  /** A broker has written down that it is there. */
+  wasNoted: boolean;
   readonly fsType: string;
   readonly source: string;
   readonly options: Set<string>;
@@ -75,6 +81,9 @@ export type NewMount = Pick<Mount, 'mountPoint' | 'fsType' | 'source' | 'serves'
   readonly madeBy?: Making;
 };
 
+/** The number of the first mount. */
+const FIRST_ID = 100;
+
 /** The table, and what lies behind it. */
 export class Kernel {
   readonly superblocks: Superblocks;
@@ -90,8 +99,7 @@ export class Kernel {
   changed: (mountPoint: string, by: Doer) => void = () => undefined;
   readonly #scheduler: Scheduler;
   #points: Map<string, Mount[]> | null = null;
-  /** Numbers of mounts that exist; the lowest free one is given to the next, as the kernel does (mnt_alloc_id()). */
-  readonly #ids = new Set<number>();
+  #nextUnique = 4_000_000_000;
   #boots = 1;
 
   constructor(scheduler: Scheduler) {
@@ -127,10 +135,13 @@ export class Kernel {
     const mount: Mount = {
       ...{ mountPoint, fsType, source, serves, maker, madeBy, superblock },
       id: this.#freeId(),
+      unique: this.#nextUnique,
       dev: superblock.dev,
       server: superblock.server,
       directory: what.directory ?? null,
       isPart: what.isPart ?? false,
+      shownAt: null,
+      wasNoted: false,
       owner: what.owner ?? 0,
       options: new Set(['rw', 'relatime', ...options]),
       bornAt: this.#scheduler.now,
@@ -138,7 +149,7 @@ export class Kernel {
       pins: 0,
       unrefer: this.superblocks.refer(superblock, `the mount at ${short(mountPoint)}`),
     };
-    this.#ids.add(mount.id);
+    this.#nextUnique += 1;
     this.mounts.push(mount);
     this.#scheduler.note(`kernel: mount ${mount.id} ${mount.dev} ${source} at ${short(mountPoint)} by ${maker}`);
     this.#tell(mountPoint, maker);
@@ -168,16 +179,19 @@ export class Kernel {
     this.#detach(mount, 'stranger');
   }
 
+  /** The lowest number that no mount has, as the kernel gives them. */
+  #freeId(): number {
+    const taken = new Set(this.mounts.map(({ id }) => id));
+    let id = FIRST_ID;
+    while (taken.has(id)) id += 1;
+    return id;
+  }
+
   #detach(mount: Mount, by: Doer): void {
     this.mounts.splice(this.mounts.indexOf(mount), 1);
     this.#tell(mount.mountPoint, by);
     if (mount.pins > 0) return;
-    this.#ids.delete(mount.id);
     mount.unrefer();
-  }
-
-  #freeId(): number {
-    for (let id = 100; ; id += 1) if (!this.#ids.has(id)) return id;
   }
 
   /** move_mount of a mount to another place. */
@@ -190,6 +204,27 @@ export class Kernel {
     mount.placedAt = this.#scheduler.now;
     this.#tell(from, 'stranger');
     this.#tell(to, 'stranger');
+  }
+
+  /** A directory in which mounts are has another path now; `shownAt`: another mount hides it, and the table shows the old one. */
+  renamed(from: string, to: string, shownAt: string | null): void {
+    this.#points = null;
+    for (const mount of this.mounts) {
+      if (!mount.mountPoint.startsWith(`${from}/`)) continue;
+      const within = mount.mountPoint.slice(from.length);
+      mount.mountPoint = to + within;
+      mount.shownAt = shownAt === null ? null : shownAt + within;
+    }
+  }
+
+  /** A mount of something else comes or goes, of which the kernel tells. */
+  another(mountPoint: string): void {
+    this.#tell(mountPoint, 'stranger');
+  }
+
+  /** A broker writes this down: the mounts of which it tells are known from now on. */
+  noted(text: string): void {
+    for (const mount of this.mounts) if (text.includes(`"unique":"${mount.unique}"`)) mount.wasNoted = true;
   }
 
   harden(mount: Mount, options: readonly string[]): void {
@@ -216,7 +251,6 @@ export class Kernel {
   reboot(): void {
     const points = new Set(this.mounts.map((mount) => mount.mountPoint));
     this.mounts.length = 0;
-    this.#ids.clear();
     this.users.reboot();
     this.superblocks.reboot();
     this.#boots += 1;

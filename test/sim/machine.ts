@@ -29,7 +29,10 @@ export class Host {
     this.services = new ServiceManager(scheduler, this.kernel, chance.fork());
     this.services.helpers.hasDirectory = (mountPoint) => this.tree.nodes.get(mountPoint)?.kind === 'directory';
     this.notes = new NoteStore();
-    this.notes.written = (text) => this.kernel.superblocks.noted(text);
+    this.notes.written = (text) => {
+      this.kernel.superblocks.noted(text);
+      this.kernel.noted(text);
+    };
     this.probes = new Probes(scheduler, this.kernel, this.tree, chance.fork());
   }
 

@@ -4,12 +4,12 @@
 import { backendOf, parseVolume } from '../../src/backends/registry.js';
 import type { BackendSettings, SettingsByBackend } from '../../src/backends/backend.js';
 import { mountpointOf } from '../../src/core/paths.js';
-import { createContext } from '../../src/broker/context.js';
+import { type Context, createContext } from '../../src/broker/context.js';
 import { serve } from '../../src/broker/dispatch.js';
 import type { Volume } from '../../src/core/volume.js';
 import type { EngineSettings, EvidencePolicy } from '../../src/engine/ports.js';
 import { openPlace } from './ledger.js';
-import type { Makers } from './processes.js';
+import type { BrokerParts, BrokerProcess, Makers } from './processes.js';
 import type { Options } from './world.js';
 import { BASES, LOCAL_ROOT } from './world.js';
 
@@ -63,6 +63,13 @@ function authorise(volume: Volume): void {
   }
 }
 
+/** A broker on that machine, with what `change` makes of its parts. */
+export function brokerOf({ machine, reach, log }: BrokerParts, change: (real: Context) => Context): BrokerProcess {
+  const settings = { agentUid: AGENT.uid, backends: SETTINGS, trustedBaseOwners: [TRUSTED_OWNER] };
+  const context = change(createContext({ machine, settings, log, reach }));
+  return { accept: (transport) => serve(context, AGENT, transport) };
+}
+
 /** Everything real. */
 export const REAL: Makers = {
   settings: engineSettings,
@@ -70,11 +77,7 @@ export const REAL: Makers = {
   wrapLedger: (ledger) => ledger,
   wrapEngine: (engine) => engine,
   openStore: openPlace,
-  broker: ({ machine, reach, log }) => {
-    const settings = { agentUid: AGENT.uid, backends: SETTINGS, trustedBaseOwners: [TRUSTED_OWNER] };
-    const context = createContext({ machine, settings, log, reach });
-    return { accept: (transport) => serve(context, AGENT, transport) };
-  },
+  broker: (parts) => brokerOf(parts, (context) => context),
 };
 
 /** A run of the real Fairlead. */

@@ -164,16 +164,15 @@ export const MUTANTS: readonly Mutant[] = [
     defect: "strangers' mounts are taken for ours",
     caughtBy: ['I4', 'I6', 'I7'],
     profile: 'volumes',
-    makers: faults.machineWith(({ table }) => {
-      const disguised: (typeof table)['at'] = (mountPoint) => {
+    makers: faults.tableWith((table) => ({
+      at: (mountPoint) => {
         const entries = table.at(mountPoint);
         const first = entries[0];
         return entries.map((entry) =>
           first === undefined ? entry : { ...entry, source: first.source, fsType: first.fsType },
         );
-      };
-      return { table: { ...table, at: disguised } };
-    }),
+      },
+    })),
   },
   {
     defect: 'incomplete evidence from domains is taken for complete',
@@ -284,7 +283,9 @@ export const MUTANTS: readonly Mutant[] = [
     caughtBy: ['I6', 'I7', 'I8'],
     profile: 'volumes',
     makers: faults.machineWith(({ table, directories }) => ({
-      table: { ...table, at: (mountPoint) => (table.at(mountPoint).length % 2 === 1 ? [] : table.at(mountPoint)) },
+      table: faults.around(table, {
+        at: (mountPoint) => (table.at(mountPoint).length % 2 === 1 ? [] : table.at(mountPoint)),
+      }),
       directories: {
         ...directories,
         leafState: (base, leaf) => {
@@ -386,22 +387,56 @@ export const MUTANTS: readonly Mutant[] = [
     ),
   },
   {
+    defect: 'of the binds at a leaf only the one that was seen last is known',
+    caughtBy: ['I3', 'I6'],
+    profile: 'volumes',
+    makers: faults.boundWith((bound) => ({
+      learn: (place, directory, mount) => {
+        bound.drop(place);
+        bound.learn(place, directory, mount);
+      },
+    })),
+  },
+  {
+    defect: 'a bind that is not at its leaf counts as gone',
+    caughtBy: ['I6'],
+    profile: 'outsiders',
+    makers: faults.tableWith(() => ({ has: () => false })),
+  },
+  {
+    defect: 'a mount that another hides counts as one at its leaf',
+    caughtBy: ['I6'],
+    profile: 'outsiders',
+    makers: faults.tableWith((table) => ({
+      at: (path) => [...table.at('/'), ...table.below('/')].filter(({ mountPoint }) => mountPoint === path),
+    })),
+  },
+  {
+    defect: 'a mount of the number that ours had counts as ours',
+    caughtBy: ['I3', 'I6'],
+    profile: 'volumes',
+    makers: faults.tableWith((table) => ({
+      has: ({ mountId }) => table.below('/').some((entry) => entry.mountId === mountId),
+    })),
+  },
+  {
+    defect: 'what the kernel tells nobody of is not looked for: bases that are renamed',
+    caughtBy: ['I3', 'I5', 'I6'],
+    profile: 'outsiders',
+    makers: faults.tableWith(() => ({ forget: () => undefined })),
+  },
+  {
     defect: 'of a stack only the topmost mount is seen',
     caughtBy: ['I3', 'I6'],
     profile: 'volumes',
-    makers: faults.machineWith(({ table }) => ({
-      table: { ...table, at: (mountPoint) => table.at(mountPoint).slice(-1) },
-    })),
+    makers: faults.tableWith((table) => ({ at: (mountPoint) => table.at(mountPoint).slice(-1) })),
   },
   {
     defect: 'whose mount it is that names the volume is not asked',
     caughtBy: ['I4', 'I6', 'I7'],
     profile: 'volumes',
-    makers: faults.machineWith(({ table }) => ({
-      table: {
-        ...table,
-        at: (mountPoint) => table.at(mountPoint).map((entry) => ({ ...entry, superOptions: ['rw', 'user_id=0'] })),
-      },
+    makers: faults.tableWith((table) => ({
+      at: (mountPoint) => table.at(mountPoint).map((entry) => ({ ...entry, superOptions: ['rw', 'user_id=0'] })),
     })),
   },
   {

@@ -128,7 +128,7 @@ export class Probes {
         answer({
           kind: 'identify',
           source: node?.kind === 'directory' ? { dev: HOST_DEV, inode: String(node.inode) } : null,
-          mounted: top === undefined ? null : { dev: top.dev, inode: inodeOf(top), mountId: top.id },
+          mounted: top === undefined ? null : { dev: top.dev, inode: inodeOf(top), ...numbersOf(top) },
         });
         return;
       }
@@ -161,7 +161,7 @@ export class Probes {
     const set = Object.entries(hardening).flatMap(([name, on]) => (on ? [name] : []));
     const what = { mountPoint, fsType: 'ext4', source: '/dev/sda1', serves: source, maker: 'fairlead' } as const;
     const mount = this.#kernel.mount({ ...what, from: this.#kernel.superblocks.host, directory: node }, set);
-    return { kind: 'bind', end: 'bound', mountId: mount.id };
+    return { kind: 'bind', end: 'bound', ...numbersOf(mount) };
   }
 
   /** Calls the server of whatever is mounted there; waits while it keeps silent. */
@@ -247,6 +247,11 @@ export class Probes {
 /** The inode of a mount's root; that of a filesystem of its own is 1 here. */
 function inodeOf({ directory }: Mount): string {
   return String(directory?.inode ?? 1);
+}
+
+/** The numbers that the kernel tells of a mount. */
+function numbersOf({ id, unique }: Mount): { readonly mountId: number; readonly unique: string } {
+  return { mountId: id, unique: String(unique) };
 }
 
 /** A call that waits inside a mount. */

@@ -15,6 +15,8 @@ export type Trouble =
   | 'rights'
   | 'cover'
   | 'uncover'
+  | 'double'
+  | 'base'
   | 'take-away'
   | 'nova-mounts'
   | 'operator-aborts'
@@ -94,6 +96,7 @@ const VOLUME_TROUBLES = {
   'operator-asks': 1,
   junk: 1,
   sources: 4,
+  double: 2,
   pile: 0.3,
 } as const;
 
@@ -123,6 +126,9 @@ const PROCESS_TROUBLES = {
   reboot: 1,
 } as const;
 
+/** What concerns all volumes of a backend; only where none of them is spared. */
+const BASE_TROUBLES = { base: 1 } as const;
+
 const RECORD_TROUBLES = { 'ledger-lost': 1, 'state-put-back': 1, 'mark-lost': 1 } as const;
 
 /** The profiles that seeds are run under. */
@@ -148,7 +154,14 @@ export const PROFILES: readonly Profile[] = [
   {
     ...NOTHING,
     name: 'outsiders',
-    troubles: { ...OUTSIDER_TROUBLES, 'nova-mounts': 2, 'broker-dies': 2, 'run-full': 1, recover: 1 },
+    troubles: {
+      ...OUTSIDER_TROUBLES,
+      ...BASE_TROUBLES,
+      'nova-mounts': 2,
+      'broker-dies': 2,
+      'run-full': 1,
+      recover: 1,
+    },
     badHelpers: 0.15,
     crashAtPoints: 0.01,
     paceMs: 1500,
@@ -173,7 +186,13 @@ export const PROFILES: readonly Profile[] = [
   },
   {
     name: 'everything',
-    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES, ...PROCESS_TROUBLES, ...RECORD_TROUBLES },
+    troubles: {
+      ...VOLUME_TROUBLES,
+      ...OUTSIDER_TROUBLES,
+      ...PROCESS_TROUBLES,
+      ...RECORD_TROUBLES,
+      ...BASE_TROUBLES,
+    },
     badHelpers: 0.15,
     crashAtPoints: 0.01,
     paceMs: 1200,
@@ -182,7 +201,7 @@ export const PROFILES: readonly Profile[] = [
   },
   {
     name: 'storm',
-    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES, ...PROCESS_TROUBLES },
+    troubles: { ...VOLUME_TROUBLES, ...OUTSIDER_TROUBLES, ...PROCESS_TROUBLES, ...BASE_TROUBLES },
     badHelpers: 0.3,
     crashAtPoints: 0.02,
     paceMs: 350,

@@ -227,13 +227,15 @@ export function judgeEmpty(
 }
 
 /**
- * A leaf directory that we made and nobody needs. Two kinds are left on purpose, empty and harmless, for the next connect:
- * when records were lost nobody knows any more whose it is (its name cannot be turned back into a volume), and when a
- * stranger's mount covered it at the release it could not be removed and is forgotten.
+ * A leaf directory that we made and nobody needs. Some are left on purpose, empty and harmless, for the next connect: when
+ * records were lost nobody knows any more whose it is (its name cannot be turned back into a volume), and when a stranger's
+ * mount covered it at the release, or it was out of sight then, it could not be removed and is forgotten.
  */
 function isLeaked({ tree }: Host, truth: Truth, history: History): boolean {
   if (tree.nodes.get(history.mountPoint)?.maker !== 'fairlead') return false;
-  return !truth.recordsLost && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment));
+  return (
+    !truth.recordsLost && !history.wasHidden && !history.ever(0, (moment) => moment.top === 'other' || isTaken(moment))
+  );
 }
 
 function isLeafLeft({ tree }: Host, note: string): boolean {

@@ -117,6 +117,11 @@ export class ReplyJudge {
         if (!ever((moment) => !moment.mounted)) lie('it was mounted all the time');
         if (!ever((moment) => !moment.living) && history.users.some(this.isKnowable))
           lie(`it is used: ${usersOf(history)}`);
+        if (
+          !ever((moment) => moment.strayed === 0) &&
+          history.strayed.some(({ superblock }) => this.isKnowable(superblock))
+        )
+          lie(`it is bound at ${history.strayed.map(({ mountPoint }) => mountPoint).join(', ')}`);
         break;
       case 'releasing':
         if (!ever((moment) => !moment.mounted)) lie('the leaf was never free');

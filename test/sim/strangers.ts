@@ -63,6 +63,19 @@ export class Strangers {
     }
   }
 
+  /** The directory that has the name of the local volume now is mounted once more, on whatever is at the leaf. */
+  double({ mountPoint, volume }: History): void {
+    const { kernel, tree } = this.#host;
+    const directory = tree.nodes.get(volume.export);
+    if (volume.backend !== 'local' || directory?.kind !== 'directory') return;
+    if (kernel.top(mountPoint) === undefined) return;
+    const what = { mountPoint, fsType: 'ext4', source: '/dev/sda1', serves: volume.export, maker: 'stranger' } as const;
+    const mount = kernel.mount({ ...what, from: kernel.superblocks.host, directory });
+    this.#scheduler.after(null, this.#chance.int(100, 15_000), 'adversary: takes its bind away', () => {
+      if (kernel.mounts.includes(mount)) kernel.vanish(mount);
+    });
+  }
+
   uncover({ mountPoint }: History): void {
     const { kernel } = this.#host;
     while (kernel.top(mountPoint)?.serves === null && kernel.unmount(mountPoint, 'plain', 'stranger') === null);

@@ -3,7 +3,7 @@
 // when it was read.
 
 import type { MountEntry } from '../../src/core/mountinfo.js';
-import type { MountTable } from '../../src/sys/ports.js';
+import type { MountIdentity, MountTable } from '../../src/sys/ports.js';
 import type { Tree } from './directories.js';
 import type { Kernel, Mount } from './kernel.js';
 import type { Chance } from './prng.js';
@@ -62,6 +62,10 @@ export class TableView implements MountTable {
     return this.#all.filter(({ mountPoint }) => mountPoint.startsWith(start));
   }
 
+  has({ unique }: MountIdentity): boolean {
+    return this.#kernel.mounts.some((mount) => String(mount.unique) === unique);
+  }
+
   forget(): void {
     this.#read = -1;
     for (const wake of this.#waiting.splice(0)) wake();
@@ -97,9 +101,11 @@ export class TableView implements MountTable {
     for (const mount of this.#kernel.mounts) {
       const stack = this.#points.get(mount.mountPoint) ?? [];
       const entry = entryOf(mount, this.#tree, stack.at(-1)?.mountId ?? ROOT_ID);
+      this.#all.push(entry);
+      // No walk comes to what is hidden.
+      if (mount.shownAt !== null) continue;
       stack.push(entry);
       this.#points.set(mount.mountPoint, stack);
-      this.#all.push(entry);
     }
   }
 }
@@ -109,14 +115,14 @@ const PART = '/part';
 
 /** A mount as mountinfo shows it. */
 export function entryOf(mount: Mount, tree: Tree, parentId: number): MountEntry {
-  const { id, dev, directory, isPart, mountPoint, options, fsType, source, owner } = mount;
+  const { id, dev, directory, isPart, mountPoint, shownAt, options, fsType, source, owner } = mount;
   const root = directory === null ? '/' : tree.textOf(directory);
   return {
     mountId: id,
     parentId,
     dev,
     root: isPart ? PART : root,
-    mountPoint,
+    mountPoint: shownAt ?? mountPoint,
     options: [...options],
     tags: ['shared:1'],
     fsType,

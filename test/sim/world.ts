@@ -147,6 +147,7 @@ export class World {
       processes: this.processes,
       judge: this.effects,
       targets: this.histories.filter((history) => !spared.includes(history)),
+      bases: Object.values(BASES),
       profile: this.profile,
     });
     this.domains = new Domains({

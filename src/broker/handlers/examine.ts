@@ -4,7 +4,7 @@
 
 import type { BackendSettings } from '../../backends/backend.js';
 import type { Finding } from '../../core/broker-api.js';
-import { shellWord } from '../../core/argv.js';
+import { shellWord } from '../../core/text.js';
 import { FairleadError } from '../../core/errors.js';
 import { escapeForLog, listed } from '../../core/text.js';
 import { MAX_FINDINGS_OF_A_KIND } from '../../core/limits.js';

@@ -20,10 +20,12 @@ import {
 import { adoptUnits, clientsOf, type ClientSite, formerOf, unitOf } from '../client-states.js';
 import type { Context } from '../context.js';
 import type { Deadline } from '../../core/deadline.js';
+import type { Bind } from '../bound.js';
+import type { LeafPlace } from '../leaf-notes.js';
 import { placeOfVolume } from '../place.js';
 import { mayBeFrom } from '../possible-superblocks.js';
 import { type InventoryPart, PROTOCOL_VERSION } from '../protocol.js';
-import { describeMounts, look, type SeenMount } from '../sight.js';
+import { bindsOutOfSight, describeMounts, formerBinds, look, type SeenMount } from '../sight.js';
 import type { Handler } from './handler.js';
 
 /** The first request of every connection. Versions are compared by whoever asks. */
@@ -48,25 +50,32 @@ export const inventory: Handler<'inventory'> = async ({ context, deadline, emit 
   return { bootId: context.machine.bootId };
 };
 
-/** Where there is no directory to bind to, nothing of ours is bound any more. */
-function forgetUnbound({ machine, bound }: Context, base: string): void {
+/** Where there is no directory to bind to, nothing of ours is bound any more but what is out of sight. */
+function forgetUnbound(context: Context, base: string): void {
+  const { machine, bound } = context;
   if (machine.directories.chain(base).at(-1)?.kind !== 'directory') return;
   for (const leaf of bound.leaves(base)) {
+    const place = { base, volume: { leaf } };
     const state = machine.directories.leafState(base, leaf);
-    if (state !== 'empty' && state !== 'mounted') bound.drop({ base, volume: { leaf } });
+    if (state === 'empty' || state === 'mounted') continue;
+    if (outOfSightOf(context, place).length === 0) bound.drop(place);
   }
+}
+
+function outOfSightOf(context: Context, place: LeafPlace): readonly Bind[] {
+  return bindsOutOfSight(context, place, context.machine.table.at(mountpointOf(place.base, place.volume.leaf)));
 }
 
 function leavesIn(names: readonly LeafName[], backend: BackendName): readonly Leaf[] {
   return names.filter((name) => name.backend === backend).map(({ leaf }) => leaf);
 }
 
-/** Leaves below the base that have a mount, a directory or a client. */
+/** Leaves below the base that have a mount, a directory or a client, or of which a bind is written down. */
 function leavesOf(context: Context, backend: BackendName): readonly Leaf[] {
   const { table, directories } = context.machine;
   const base = context.settings.backends[backend].mountBase;
   const names = new Set<string>(table.below(base).map(({ mountPoint }) => mountPoint.slice(base.length + 1)));
-  for (const leaf of context.clients.leaves(base)) names.add(leaf);
+  for (const leaf of [...context.clients.leaves(base), ...context.bound.leaves(base)]) names.add(leaf);
   if (directories.chain(base).at(-1)?.kind === 'directory') {
     for (const name of directories.list(base)) names.add(name);
   }
@@ -88,7 +97,8 @@ async function itemOf(
   const mounts = sight?.mounts ?? entries.slice(-MAX_OBSERVED_MOUNTS).map(unrecognised);
   const directory = entries.length > 0 ? 'mounted' : context.machine.directories.leafState(base, leaf);
   const clients = context.clients.of({ base, volume: { leaf } });
-  if (directory === 'absent' && clients.length === 0) return null;
+  const outOfSight = formerBinds(outOfSightOf(context, { base, volume: { leaf } }));
+  if (directory === 'absent' && clients.length === 0 && outOfSight.length === 0) return null;
   return {
     backend,
     leaf,
@@ -97,6 +107,7 @@ async function itemOf(
     mounts: describeMounts(mounts, settings),
     mayHideOurs: sight?.mayHideOurs ?? entries.length > 0,
     ...(await unitsOf()),
+    ...(outOfSight.length === 0 ? {} : { unit: 'idle', former: outOfSight }),
     ...(volume === null ? {} : { url: volume.url }),
   };
 

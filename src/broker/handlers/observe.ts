@@ -3,13 +3,16 @@
 import { FairleadError } from '../../core/errors.js';
 import { type DiskName, parseDiskName } from '../../core/names.js';
 import type { DiskSight, FormerClient, UnitState } from '../../core/observation.js';
+import { obstructionAt } from '../../core/obstruction.js';
 import type { Access, Judgement } from '../../core/verdict.js';
 import type { Context } from '../context.js';
 import { type Deadline, LATE, within } from '../../core/deadline.js';
 import { type Place, placeOf } from '../place.js';
 import { adoptUnits, clientsOf, formerOf, noteMounts, unitOf } from '../client-states.js';
-import { describeMounts, look, OUT_OF_PLACE, type Sight, stillOnTop } from '../sight.js';
+import { describeMounts, formerBinds, look, OUT_OF_PLACE, type Sight, stillOnTop } from '../sight.js';
 import type { Handler } from './handler.js';
+
+const NOT_MOUNTED = 'The volume is not mounted.';
 
 /** Looks again this many times when the mount changed under the probe. */
 const LOOKS = 3;
@@ -25,17 +28,31 @@ export const observe: Handler<'observe'> = async ({ context, deadline }, request
   const { sight, judgement, disk } = await seeAndJudge(context, place, request.probe, name, deadline);
   const clients = await asking;
   if (clients === null) throw late(place);
+  const former = [...clients.former, ...formerBinds(sight.outOfSight)];
   return {
     leaf: place.volume.leaf,
     mountpoint: place.mountpoint,
     directory: sight.directory,
     mounts: describeMounts(sight.mounts, place.settings),
     mayHideOurs: sight.mayHideOurs,
-    ...clients,
-    ...(judgement === null ? {} : { judgement }),
+    unit: clients.unit,
+    former,
+    ...(judgement === null ? {} : { judgement: isAway(former, judgement) ? AWAY : judgement }),
     ...(disk === null ? {} : { disk }),
   };
 };
+
+/** Said of a volume that is not at its leaf while a mount of it may be somewhere else. */
+const AWAY: Judgement = {
+  verdict: 'absent',
+  reason:
+    'The volume is not mounted at its leaf. A mount of it may live on elsewhere: it was moved or copied, open files keep it, or the mount base was covered or renamed.',
+  dead: false,
+};
+
+function isAway(former: readonly FormerClient[], { verdict, reason }: Judgement): boolean {
+  return verdict === 'absent' && reason === NOT_MOUNTED && former.some(({ state }) => state === 'serving');
+}
 
 /** What is seen of a leaf's clients. */
 interface SeenClients {
@@ -89,7 +106,10 @@ async function seeAndJudge(
     if (doubt !== null) return unprobed(doubt);
     if (top?.isOutOfPlace === true) return unprobed(OUT_OF_PLACE);
     if (access === null) return unprobed(null);
-    if (top === undefined) return unprobed({ verdict: 'absent', reason: 'The volume is not mounted.', dead: false });
+    if (top === undefined) {
+      const reason = obstructionAt(sight.directory) ?? NOT_MOUNTED;
+      return unprobed({ verdict: 'absent', reason, dead: false });
+    }
     if (!top.recognised) {
       const reason = 'Another filesystem is mounted at the leaf of this volume.';
       return unprobed({ verdict: 'foreign', reason, dead: false });

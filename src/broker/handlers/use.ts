@@ -3,6 +3,10 @@
 import { FairleadError } from '../../core/errors.js';
 import { parseDiskName } from '../../core/names.js';
 import { LATE, within } from '../../core/deadline.js';
+import { escapeForLog } from '../../core/text.js';
+import type { Holder } from '../../core/observation.js';
+import { type Bind, isSameMount } from '../bound.js';
+import type { Context } from '../context.js';
 import { holdersOf } from '../holders.js';
 import { type Place, placeOf } from '../place.js';
 import { inDoubt, requireInPlace, requireRecognised } from '../policy.js';
@@ -40,14 +44,25 @@ export const disk: Handler<'disk'> = async ({ context, deadline }, request) => {
  */
 export const holders: Handler<'holders'> = async ({ context, deadline }, request) => {
   const place = placeOf(context, request.volume);
-  const { mounts, doubt } = await look(context, place, deadline);
+  const { mounts, doubt, outOfSight } = await look(context, place, deadline);
   if (doubt !== null) throw inDoubt(place, doubt);
   const ours = mounts.filter(({ recognised }) => recognised).map(({ entry }) => entry);
   const looking = holdersOf(context, place, ours, deadline.remaining);
   const found = await within(context.machine.clock, looking, deadline.remaining);
   if (found === LATE) throw failure(place, 'deadline-exceeded', 'The processes were not looked at in time. Try again.');
-  return { holders: [...found.holders], complete: found.complete };
+  return { holders: [...placesOf(context, outOfSight), ...found.holders], complete: found.complete };
 };
+
+/** Where the binds are that are not at their leaf. */
+function placesOf({ machine }: Context, outOfSight: readonly Bind[]): Holder[] {
+  if (outOfSight.length === 0) return [];
+  // The path of a mount below a directory that was renamed.
+  machine.table.forget();
+  return machine.table
+    .below('/')
+    .filter((entry) => outOfSight.some(({ mount }) => mount !== null && isSameMount(mount, entry)))
+    .map(({ mountPoint }) => ({ pid: 0, command: escapeForLog(mountPoint), by: 'mount' }));
+}
 
 function failure(
   place: Place,

@@ -1,4 +1,5 @@
-// `watch`: waits until the mount table has changed at a leaf, or the time is up. Nothing is looked at but the table.
+// `watch`: waits until the mount table has changed at a leaf, or the time is up. Nothing is looked at but the table, which
+// is read anew for each question.
 
 import { FairleadError } from '../../core/errors.js';
 import { MAX_WATCHERS } from '../../core/limits.js';
@@ -14,6 +15,8 @@ export const watch: Handler<'watch'> = async ({ context, deadline }, { seen }) =
     throw new FairleadError('resource-exhausted', 'Too many wait for changes of mounts already. Try again later.');
   }
   watchers.count += 1;
+  // A base that is renamed, or renamed back, takes its mounts with it, and the kernel tells nobody.
+  machine.table.forget();
   try {
     for (;;) {
       const { revision } = machine.table;

@@ -1,5 +1,6 @@
 // The leaf directory: made empty, 0700, root's; removed only when it is empty and nothing is mounted or mounting there.
 
+import { obstructionAt } from '../../core/obstruction.js';
 import type { Context } from '../context.js';
 import type { Place } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
@@ -24,7 +25,11 @@ export const makeLeaf: Executor = async ({ context, place, deadline, begin }) =>
   }
   const { directory } = await look(context, place, deadline);
   if (directory === 'empty' || directory === 'mounted') return UNCHANGED;
-  return refused(place, 'foreign', 'Something other than an empty directory lies where the leaf belongs. Remove it.');
+  return refused(
+    place,
+    'foreign',
+    obstructionAt(directory) ?? 'The leaf was removed as soon as it was made. Try again.',
+  );
 };
 
 /** Removes the leaf. A helper that may still mount there is ended first. */
@@ -39,8 +44,10 @@ export const removeLeaf: Executor = async ({ context, place, deadline, begin }) 
   }
   const clients = await clientsOf(context, place, deadline);
   if (clients === null) return refused(place, 'unavailable', 'The units of the volume could not be asked. Try again.');
-  if (formerOf(clients).some(({ state }) => state === 'serving')) {
-    return refused(place, 'busy', 'The volume is still in use where its mount was copied or moved to.');
+  if (before.outOfSight.length > 0 || formerOf(clients).some(({ state }) => state === 'serving')) {
+    const message =
+      'A mount of the volume is still there out of sight of its leaf, or in use where it was copied or moved to.';
+    return refused(place, 'busy', message);
   }
   const needed = neededElsewhere(context, place);
   if (needed !== null) return refused(place, 'busy', needed);

@@ -15,7 +15,7 @@ import {
   requireSoundBase,
   requireSoundConfigFile,
 } from '../policy.js';
-import type { DirectoryIdentity } from '../../sys/ports.js';
+import type { DirectoryIdentity, MountIdentity } from '../../sys/ports.js';
 import { awaitClients, formerOf } from '../client-states.js';
 import type { Context } from '../context.js';
 import type { Place } from '../place.js';
@@ -79,7 +79,7 @@ async function bindNoted(attempt: Attempt, way: BindWay): Promise<StepEnd> {
   const doubt = doubtOf(place, identified);
   if (doubt !== null) throw inDoubt(place, doubt);
   const source = identified.end === 'answered' ? identified.source : null;
-  if (source !== null) context.bound.write(place, { ...source, mountId: null });
+  if (source !== null) context.bound.begin(place, source);
   return bind(attempt, way, source);
 }
 
@@ -107,7 +107,7 @@ async function bind(attempt: Attempt, way: BindWay, expected: DirectoryIdentity 
   }
   switch (ended.end) {
     case 'bound':
-      if (expected !== null) context.bound.keep(place, { ...expected, mountId: ended.mountId });
+      if (expected !== null) noteBind(attempt, expected, ended);
       break;
     case 'source-changed':
       return refused(place, 'unavailable', 'The directory was exchanged while it was mounted. Try again.');
@@ -151,6 +151,16 @@ async function bind(attempt: Attempt, way: BindWay, expected: DirectoryIdentity 
   const gone = await takeAway(attempt, place.base, place.volume.leaf, top.entry);
   const message = 'The directory was exchanged while it was mounted. Find out who did, then try again.';
   return gone ? refused(place, 'foreign', message) : unknown(place, 'foreign', message);
+}
+
+/** Takes down which mount the bind is. One that is gone from the leaf already is looked for by what nobody has seen. */
+function noteBind(
+  { context, place }: Attempt,
+  directory: DirectoryIdentity,
+  { mountId, unique }: Pick<MountIdentity, 'mountId' | 'unique'>,
+): void {
+  const entry = context.machine.table.at(place.mountpoint).find((one) => one.mountId === mountId);
+  if (entry !== undefined) context.bound.learn(place, directory, { mountId, dev: entry.dev, unique });
 }
 
 function nothingMounted({ context, place }: Attempt): boolean {

@@ -4,6 +4,7 @@
 import type { MountEntry } from '../../core/mountinfo.js';
 import { KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
 import { LATE, until, within } from '../../core/deadline.js';
+import { isSameMount } from '../bound.js';
 import type { Attempt } from './step.js';
 
 /** Milliseconds for undoing, at most. */
@@ -18,12 +19,17 @@ export async function takeAway(
 ): Promise<boolean> {
   const { machine, prober } = context;
   const path = directory === '/' ? `/${name}` : `${directory}/${name}`;
-  const there = (): boolean => machine.table.at(path).some(({ mountId }) => mountId === entry.mountId);
+  const there = (): boolean => machine.table.at(path).some((one) => isSameMount(one, entry));
+  const isOnTop = (): boolean =>
+    machine.table
+      .at(path)
+      .slice(-1)
+      .some((one) => isSameMount(one, entry));
   const patience = Math.min(PATIENCE_MS, deadline.before(KILL_GRACE_MS));
   // Whoever looks at every new mount (an indexer, a monitor) makes it busy for a moment.
   const gone = await until(machine.clock, patience, { first: 1, last: LOOK_LAST_MS }, async () => {
     if (!there()) return true;
-    if (machine.table.at(path).at(-1)?.mountId !== entry.mountId || prober.acts.acting(path)) return false;
+    if (!isOnTop() || prober.acts.acting(path)) return false;
     const end = await within(
       machine.clock,
       prober.acts.unmount(directory, name, 'plain'),

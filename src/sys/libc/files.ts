@@ -139,11 +139,26 @@ export function mountIdOf(handle: Handle): number {
   return Number(statxOf(handle, STATX_MNT_ID).readBigUInt64LE(144));
 }
 
-/** {@link mountIdOf} on a pool thread, for a handle on a filesystem that may ask its server whatever it is told. */
-export async function mountIdThroughServer(handle: Handle): Promise<number> {
+/** Fills in a number of a mount that is never given again in one boot (Linux 6.8). */
+const STATX_MNT_ID_UNIQUE = 0x4000;
+
+/** Which mount a handle is on. */
+export interface MountNumbers {
+  /** As mountinfo numbers it. */
+  readonly mountId: number;
+  /** Never given to another mount in one boot; null where the kernel has no such number (before Linux 6.8). */
+  readonly unique: string | null;
+}
+
+/** Inode and mount of a handle, on a pool thread like {@link inodeThroughServer}. Both masks fill in one field. */
+export async function mountedThroughServer(handle: Handle): Promise<Inode & MountNumbers> {
   const into = Buffer.alloc(256);
-  await statxAsync(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, into);
-  return Number(into.readBigUInt64LE(144));
+  await statxAsync(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS | STATX_MNT_ID, into);
+  const mountId = Number(into.readBigUInt64LE(144));
+  const inode = inodeIn(into);
+  await statxAsync(handle.fd, '', AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID_UNIQUE, into);
+  const isKnown = (into.readUInt32LE(0) & STATX_MNT_ID_UNIQUE) !== 0;
+  return { ...inode, mountId, unique: isKnown ? String(into.readBigUInt64LE(144)) : null };
 }
 
 /** On which superblock something lies, and through which mount it was reached. */

@@ -2,6 +2,7 @@
 // that has them (asm-generic/unistd.h; all 4xx numbers are common). No policy here.
 
 import type { Hardening } from '../../core/hardening.js';
+import { errnoOf } from './errors.js';
 import { Handle } from './files.js';
 import { BUFFER, foreign, foreignAsync, INT, SIZE, systemCall, systemCallAsync, TEXT, UINT } from './foreign.js';
 
@@ -74,6 +75,29 @@ export function unmountAt(target: Handle): void {
  */
 export async function unmountBelow(directory: Handle, name: string, mode: 'plain' | 'detach'): Promise<void> {
   await umount2Async(`${directory.path}/${name}`, UMOUNT_NOFOLLOW | (mode === 'detach' ? MNT_DETACH : 0));
+}
+
+const statmount = systemCall('statmount', 457, [BUFFER, BUFFER, SIZE, UINT]);
+const STATMOUNT_MNT_BASIC = 0x2n;
+
+/**
+ * Whether our namespace has the mount with this number (statmount(2), Linux 6.8; STATX_MNT_ID_UNIQUE). No filesystem is
+ * asked. Null: it cannot be told.
+ */
+export function mountExists(unique: string): boolean | null {
+  // struct mnt_id_req: u32 size, u32 spare, u64 mnt_id, u64 param.
+  const request = Buffer.alloc(24);
+  request.writeUInt32LE(request.length, 0);
+  request.writeBigUInt64LE(BigInt(unique), 8);
+  request.writeBigUInt64LE(STATMOUNT_MNT_BASIC, 16);
+  const into = Buffer.alloc(1024);
+  try {
+    statmount(request, into, into.length, 0);
+    return true;
+  } catch (error) {
+    // Anything else (a kernel without it, a filter of system calls) says nothing of the mount.
+    return errnoOf(error) === 'ENOENT' ? false : null;
+  }
 }
 
 const fsopen = systemCall('fsopen', 430, [TEXT, UINT]);

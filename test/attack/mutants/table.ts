@@ -613,6 +613,118 @@ const SHARING: readonly Mutant[] = [
   },
 ];
 
+/** What is not seen counts as gone. */
+const UNSEEN: readonly Mutant[] = [
+  {
+    name: 'a bind is forgotten for the mount that lies on it',
+    claims: [],
+    file: 'src/broker/bound.ts',
+    project: 'fast',
+    from: 'this.#notes.keep(place, [...others, { directory, mount }])',
+    to: 'this.#notes.keep(place, [{ directory, mount }])',
+    caughtBy: by(
+      `${BROKER}/bound.test.ts`,
+      'a bind that was seen > is ours for %s broker after a mount of the directory that has its name now',
+    ),
+  },
+  {
+    name: 'a bind that is not at its leaf counts as gone',
+    claims: [],
+    file: 'src/broker/sight.ts',
+    project: 'fast',
+    from: 'mount !== null && !machine.table.has(mount)',
+    to: 'mount !== null',
+    caughtBy: by(`${BROKER}/bound.test.ts`, 'a bind that was seen > is kept while it is elsewhere and its leaf is %s'),
+  },
+  {
+    name: 'the note of a bind goes with its leaf, wherever the bind is',
+    claims: [],
+    file: 'src/broker/handlers/inventory.ts',
+    project: 'fast',
+    from: 'if (outOfSightOf(context, place).length === 0) bound.drop(place)',
+    to: 'bound.drop(place)',
+    caughtBy: by(`${BROKER}/bound.test.ts`, 'a bind that was seen > is kept while it is elsewhere and its leaf is %s'),
+  },
+  {
+    name: 'a bind that nobody has seen is looked for at its leaf alone',
+    claims: [],
+    file: 'src/broker/sight.ts',
+    project: 'fast',
+    from: '(one.mount !== null || isAnywhere())',
+    to: 'one.mount !== null',
+    caughtBy: by(
+      `${BROKER}/bound.test.ts`,
+      'a bind that was begun, and that nobody has seen > may be any mount at a directory of the leaf’s name, and any that lies below another',
+    ),
+  },
+  {
+    name: 'a hold is given up because its mount is out of sight',
+    claims: [],
+    file: 'src/core/recover.ts',
+    project: 'fast',
+    from: "isServed(remains.observation) ? 'keep' : 'forget'",
+    to: "'forget'",
+    caughtBy: by(
+      `${CORE}/recover.test.ts`,
+      'what is left of a leaf > is forgotten only when it has no attachment and is not mounted',
+    ),
+  },
+  {
+    name: 'a held mount that has come back is taken away',
+    claims: [],
+    file: 'src/engine/release.ts',
+    project: 'fast',
+    from: "if (plan.kind !== 'gone' && context.state.isUsed(volume.leaf)) throw isBack(volume);",
+    to: '',
+    caughtBy: by(
+      `${ENGINE}/out-of-sight.test.ts`,
+      'a hold whose mount is not at its leaf > is kept when the mount is there again before it is given up',
+    ),
+  },
+  {
+    name: 'a base that is renamed back is heard of with the next mount event',
+    claims: [],
+    file: 'src/broker/handlers/watch.ts',
+    project: 'fast',
+    from: '  machine.table.forget();\n',
+    to: '',
+    caughtBy: by(
+      `${BROKER}/observe.test.ts`,
+      'a watch reads the table anew: a base that was renamed back is heard of without a mount event',
+    ),
+  },
+  {
+    name: 'a base that is covered is not heard of',
+    claims: [],
+    file: 'src/broker/leaf-watch.ts',
+    project: 'fast',
+    from: 'machine.table.at(mountPoint).map(',
+    to: 'machine.table.below(base).filter((one) => one.mountPoint === mountPoint).map(',
+    caughtBy: by(`${BROKER}/observe.test.ts`, 'a watch hears of a base that is covered, and of one that is uncovered'),
+  },
+  {
+    name: 'what stands in the place of a leaf is not told',
+    claims: [],
+    file: 'src/broker/handlers/observe.ts',
+    project: 'fast',
+    from: 'obstructionAt(sight.directory) ?? NOT_MOUNTED',
+    to: 'NOT_MOUNTED',
+    caughtBy: by(`${BROKER}/observe.test.ts`, 'where the leaf is %s the reason says so'),
+  },
+  {
+    name: 'the disk that an attachment names is not told',
+    claims: [],
+    file: 'src/engine/disconnect.ts',
+    project: 'fast',
+    from: 'disks: [...others]',
+    to: 'disks: []',
+    caughtBy: by(
+      `${ENGINE}/out-of-sight.test.ts`,
+      'a disconnect that names another disk than the attachment, or none > is told which, and ends nothing',
+    ),
+  },
+];
+
 /** All of them. */
 export const MUTANTS: readonly Mutant[] = [
   ...STARTING,
@@ -622,4 +734,5 @@ export const MUTANTS: readonly Mutant[] = [
   ...SEEING,
   ...ENDINGS,
   ...SHARING,
+  ...UNSEEN,
 ];

@@ -76,9 +76,19 @@ describe('the state of a leaf', () => {
     expect(directories.leafState(host.base, 'fifo')).toBe('not-a-directory');
   });
 
+  it('is absent where there is no base, or no directory in its place', () => {
+    mkdirSync(leaf);
+    renameSync(host.base, `${host.base}-before`);
+    expect(directories.leafState(host.base, LEAF)).toBe('absent');
+    writeFileSync(host.base, '');
+    expect(directories.leafState(host.base, LEAF)).toBe('absent');
+  });
+
   it('is not asked through a base that is or lies behind a link', () => {
     symlinkSync(host.base, join(host.dir, 'alias'));
-    expect(() => directories.leafState(join(host.dir, 'alias'), LEAF)).toThrow(/ELOOP/);
+    mkdirSync(leaf);
+    expect(directories.leafState(join(host.dir, 'alias'), LEAF)).toBe('absent');
+    rmdirSync(leaf);
     expect(() => directories.makeLeaf(join(host.dir, 'alias'), LEAF)).toThrow(/ELOOP/);
     expect(readdirSync(host.base)).toEqual([]);
   });

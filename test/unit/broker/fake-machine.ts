@@ -160,6 +160,7 @@ export class FakeMachine implements Machine {
   readonly table: Machine['table'] = {
     at: (path) => this.mountsNow.filter(({ mountPoint }) => mountPoint === path),
     below: (path) => this.mountsNow.filter(({ mountPoint }) => mountPoint.startsWith(path === '/' ? '/' : `${path}/`)),
+    has: ({ mountId, dev }) => this.mountsNow.some((one) => one.mountId === mountId && one.dev === dev),
     forget: () => undefined,
     revision: 0,
     change: () => new Promise(() => undefined),
@@ -301,7 +302,7 @@ export function identified(
   return {
     kind: 'identify',
     source: inode === null ? null : { dev: '8:1', inode },
-    mounted: top === undefined ? null : { dev: top.dev, inode: top.root, mountId: top.mountId },
+    mounted: top === undefined ? null : { dev: top.dev, inode: top.root, mountId: top.mountId, unique: null },
   };
 }
 

@@ -78,7 +78,7 @@ function bindNow({ machine }: Bench, job: Extract<ProbeJob, { readonly kind: 'bi
   const mountPoint = `${job.base}/${job.leaf}`;
   const bind = entry({ mountPoint, dev: '8:1', root: job.source, fsType: 'ext4', source: '/dev/sda1' });
   machine.mountsNow.push(bind);
-  return { kind: 'bind', end: 'bound', mountId: bind.mountId };
+  return { kind: 'bind', end: 'bound', mountId: bind.mountId, unique: null };
 }
 
 async function timed<T>(work: () => Promise<T>): Promise<readonly [T, number]> {

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { type LeafState, mayBeMounted, type Observation, type ObservedMount } from '../../../src/core/observation.js';
 import type { MountRecord, OperationId, OperationRecord } from '../../../src/core/records.js';
 import { remedyFor, type Remains, type Remedy } from '../../../src/core/recover.js';
+import { isServed } from '../../../src/core/plan.js';
 import type { Judgement } from '../../../src/core/verdict.js';
 import { leafOf, type Export, type Volume, type VolumeUrl } from '../../../src/core/volume.js';
 
@@ -71,6 +72,7 @@ const observations = [
       : judgements.map((judgement) => seen(mounts, 'mounted', judgement)),
   ),
   seen([foreign, foreign], 'mounted', undefined, true),
+  ...(['serving', 'ending'] as const).map((state) => ({ ...seen([], 'absent'), former: [{ state }] })),
 ];
 const records: readonly (MountRecord | undefined)[] = [
   undefined,
@@ -191,7 +193,7 @@ describe('what is left of a leaf', () => {
     );
     always(
       (remains) => remains.attachments === 0 && remains.held && !isMounted(remains),
-      (remedy) => remedy === 'forget',
+      (remedy, { observation }) => remedy === (isServed(observation) ? 'keep' : 'forget'),
     );
   });
 
