@@ -3,7 +3,13 @@
 // is known here about mounts.
 
 import type { Clock } from '../core/clock.js';
-import { MAX_JOBS_PER_PROBE_CHILD, MAX_LEAKED_PROBE_CHILDREN, PROBE_QUEUE_PATIENCE_MS } from '../core/limits.js';
+import { LATE, within } from '../core/deadline.js';
+import {
+  MAX_JOBS_PER_PROBE_CHILD,
+  MAX_LEAKED_PROBE_CHILDREN,
+  PROBE_PING_MS,
+  PROBE_QUEUE_PATIENCE_MS,
+} from '../core/limits.js';
 import type { ProbeAnswer, ProbeChild, ProbeJob } from '../sys/ports.js';
 
 /** How a job ended. `died`: its child ended first, nobody knows what it did. `exhausted`: it was never begun. */
@@ -18,6 +24,11 @@ export interface Job {
    * are answered at once still are. A job that no child has is never begun.
    */
   kill(): void;
+  /**
+   * For a job that is late: whether the child that has it runs at all. One that somebody stopped does not; it is killed,
+   * and all its jobs end at once as `died`. Jobs that are over, or that no child has yet, count as alive.
+   */
+  checkChild(): Promise<'runs' | 'replaced'>;
 }
 
 interface Pending {
@@ -74,7 +85,29 @@ export class ProbePool {
         this.#queue.splice(waiting, 1);
         resolve({ kind: 'exhausted' });
       },
+      checkChild: () => this.#check(pending),
     };
+  }
+
+  async #check(pending: Pending): Promise<'runs' | 'replaced'> {
+    const place = pending.child;
+    if (place?.jobs.has(pending.id) !== true) return 'runs';
+    const answered = new Promise<void>((resolve) => {
+      place.child.ping(resolve);
+    });
+    if ((await within(this.#clock, answered, PROBE_PING_MS)) !== LATE) return 'runs';
+    if (!place.jobs.has(pending.id)) return 'runs';
+    place.condemned = true;
+    place.child.kill();
+    // Not when it is gone: a thread of it that hangs keeps it for as long as its server keeps silent.
+    this.#abandon(place);
+    return 'replaced';
+  }
+
+  /** Nobody is going to hear what became of the jobs of this child. */
+  #abandon(place: Place): void {
+    for (const pending of place.jobs.values()) pending.resolve({ kind: 'died' });
+    place.jobs.clear();
   }
 
   /** Kills every child; for the end of the process. */
@@ -146,8 +179,7 @@ export class ProbePool {
     });
     child.onExit(() => {
       this.#places.delete(place);
-      for (const pending of place.jobs.values()) pending.resolve({ kind: 'died' });
-      place.jobs.clear();
+      this.#abandon(place);
       if (this.#queue.length > 0) void this.#hurry();
     });
     return true;

@@ -68,6 +68,8 @@ export const MAX_JOBS_PER_PROBE_CHILD = 48;
 export const MAX_LEAKED_PROBE_CHILDREN = 32;
 /** Milliseconds a job may wait for a free thread before one more probe child is started. */
 export const PROBE_QUEUE_PATIENCE_MS = 20;
+/** Milliseconds for a probe child itself to answer, when a job of it is late; one that does not is replaced. */
+export const PROBE_PING_MS = 1000;
 /** Milliseconds that an unmount waits for the client to end by itself, before its answer says that it is ending. */
 export const CLIENT_END_MS = 2000;
 /** Milliseconds that a new mount waits for an earlier client of its volume which is ending, at most; then it is made beside it. */

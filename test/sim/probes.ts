@@ -98,6 +98,12 @@ export class Probes {
       onExit: (listener) => {
         exited = listener;
       },
+      ping: (listener) => {
+        if (!life.alive || !self.alive) return;
+        this.#scheduler.after(life, 1, 'prober: answers a ping', () => {
+          if (self.alive) listener();
+        });
+      },
       kill: () => {
         if (life.alive) end();
       },

@@ -112,6 +112,31 @@ describe('probes of one volume', () => {
   });
 });
 
+describe('a probe child that somebody stopped', () => {
+  it('says nothing about the server: the probe is made once more in a new one', async () => {
+    const { machine, prober } = world();
+    machine.answer = () => (machine.children.length === 1 ? 'hang' : healthy());
+    const asked = prober.probe(target(), 'read-only');
+    const [child] = machine.children;
+    if (child !== undefined) child.stopped = true;
+    expect(await asked).toMatchObject({ statfs: { end: 'answered' } });
+    expect(child?.killed).toBe(true);
+    await expect.poll(() => prober.using(target())).toBe('no');
+  });
+
+  it('twice is an error, never a hung server, though the killed children stay', async () => {
+    const { machine, prober } = world();
+    machine.childrenAreStuck = true;
+    machine.answer = () => {
+      for (const child of machine.children) child.stopped = true;
+      return 'hang';
+    };
+    await expect(prober.probe(target(), 'read-only')).rejects.toMatchObject({ code: 'unavailable' });
+    expect(machine.children.map(({ killed }) => killed)).toEqual([true, true]);
+    await expect.poll(() => prober.using(target())).toBe('no');
+  });
+});
+
 describe('a thousand hung volumes', () => {
   it('do not delay a living one, and cost no more children than there may be', async () => {
     const { machine, prober } = world();
