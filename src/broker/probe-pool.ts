@@ -25,10 +25,11 @@ export interface Job {
    */
   kill(): void;
   /**
-   * For a job that is late: whether the child that has it runs at all. One that somebody stopped does not; it is killed,
-   * and all its jobs end at once as `died`. Jobs that are over, or that no child has yet, count as alive.
+   * For a job that is late: whether its child runs at all. One that somebody stopped does not; it is killed, and all its
+   * jobs end at once as `died`. Whoever asks about another one of these jobs meanwhile is told `gone`, too. A job that
+   * was answered meanwhile, or that no child has yet, counts as one of a child that runs.
    */
-  checkChild(): Promise<'runs' | 'replaced'>;
+  checkChild(): Promise<'runs' | 'gone'>;
 }
 
 interface Pending {
@@ -36,6 +37,7 @@ interface Pending {
   readonly job: ProbeJob;
   readonly resolve: (end: JobEnd) => void;
   child: Place | null;
+  hasDied: boolean;
 }
 
 /** A child and the jobs that it has not answered. */
@@ -71,7 +73,7 @@ export class ProbePool {
     const end = new Promise<JobEnd>((settle) => {
       resolve = settle;
     });
-    const pending: Pending = { id: this.#nextId++, job, resolve, child: null };
+    const pending: Pending = { id: this.#nextId++, job, resolve, child: null, hasDied: false };
     this.#queue.push(pending);
     if (this.#open().length === 0) this.#grow();
     this.#post();
@@ -89,24 +91,29 @@ export class ProbePool {
     };
   }
 
-  async #check(pending: Pending): Promise<'runs' | 'replaced'> {
+  async #check(pending: Pending): Promise<'runs' | 'gone'> {
     const place = pending.child;
-    if (place?.jobs.has(pending.id) !== true) return 'runs';
-    const answered = new Promise<void>((resolve) => {
-      place.child.ping(resolve);
-    });
-    if ((await within(this.#clock, answered, PROBE_PING_MS)) !== LATE) return 'runs';
-    if (!place.jobs.has(pending.id)) return 'runs';
-    place.condemned = true;
-    place.child.kill();
-    // Not when it is gone: a thread of it that hangs keeps it for as long as its server keeps silent.
-    this.#abandon(place);
-    return 'replaced';
+    if (place?.jobs.has(pending.id) === true) {
+      const answered = new Promise<void>((resolve) => {
+        place.child.ping(resolve);
+      });
+      const isLate = (await within(this.#clock, answered, PROBE_PING_MS)) === LATE;
+      if (isLate && place.jobs.has(pending.id)) {
+        place.condemned = true;
+        place.child.kill();
+        // Not when it is gone: a thread of it that hangs keeps it for as long as its server keeps silent.
+        this.#abandon(place);
+      }
+    }
+    return pending.hasDied ? 'gone' : 'runs';
   }
 
   /** Nobody is going to hear what became of the jobs of this child. */
   #abandon(place: Place): void {
-    for (const pending of place.jobs.values()) pending.resolve({ kind: 'died' });
+    for (const pending of place.jobs.values()) {
+      pending.hasDied = true;
+      pending.resolve({ kind: 'died' });
+    }
     place.jobs.clear();
   }
 

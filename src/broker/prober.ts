@@ -79,8 +79,10 @@ interface Gate {
   /** `overdue`: it has not been answered within its time, and is still outstanding. */
   running: 'none' | 'in-time' | 'overdue';
   readonly queue: Call[];
-  /** The job at work for it. */
+  readonly timeoutMs: number;
+  /** The job at work for it, and when that is late, milliseconds. */
   job: Job | null;
+  lateAt: number;
 }
 
 /** The facts of a probe that was not answered. */
@@ -205,7 +207,13 @@ export class Prober {
 
   #gate(target: ProbeTarget): Gate {
     const key = keyOf(target);
-    const gate = this.#gates.get(key) ?? { running: 'none', queue: [], job: null };
+    const gate = this.#gates.get(key) ?? {
+      running: 'none',
+      queue: [],
+      timeoutMs: target.timeoutMs,
+      job: null,
+      lateAt: 0,
+    };
     this.#gates.set(key, gate);
     return gate;
   }
@@ -222,6 +230,7 @@ export class Prober {
   }
 
   async #serve(target: ProbeTarget, gate: Gate, call: Call): Promise<void> {
+    gate.lateAt = this.#clock.now() + gate.timeoutMs;
     const work = this.#answer(target, gate, call);
     // Settles only here: nobody else awaits it, and a call that is never answered never gets further.
     const over = work.then(
@@ -230,13 +239,7 @@ export class Prober {
         for (const { reject } of call.waiting) reject(error instanceof Error ? error : new Error('a probe failed'));
       },
     );
-    let late = (await within(this.#clock, over, target.timeoutMs)) === LATE;
-    // A child that somebody stopped has told nothing about the server: the job is done once more in a new one. Stopped
-    // twice, it ends with an error.
-    while (late && (await gate.job?.checkChild()) === 'replaced') {
-      late = (await within(this.#clock, over, target.timeoutMs)) === LATE;
-    }
-    if (late) {
+    if ((await this.#isHung(gate, over)) === 'hung') {
       gate.running = 'overdue';
       hang(call);
       for (const queued of gate.queue.splice(0)) hang(queued);
@@ -244,6 +247,18 @@ export class Prober {
     }
     gate.running = 'none';
     this.#pump(target, gate);
+  }
+
+  /**
+   * Waits until the call of the gate is over, or its time is. A child that somebody stopped tells nothing of the server: its
+   * job has been begun anew in another one, with its whole time; stopped twice, the call ends with an error.
+   */
+  async #isHung(gate: Gate, over: Promise<void>): Promise<'over' | 'hung'> {
+    while ((await within(this.#clock, over, Math.max(0, gate.lateAt - this.#clock.now()))) === LATE) {
+      if (this.#clock.now() < gate.lateAt) continue;
+      if ((await gate.job?.checkChild()) !== 'gone') return 'hung';
+    }
+    return 'over';
   }
 
   #answer(target: ProbeTarget, gate: Gate, call: Call): Promise<void> {
@@ -298,7 +313,10 @@ export class Prober {
   async #run(gate: Gate, uid: number, gid: number, job: Parameters<ProbePool['run']>[0]): Promise<JobEnd> {
     const pool = this.#pool(uid, gid);
     let end = await (gate.job = pool.run(job)).end;
-    if (end.kind === 'died') end = await (gate.job = pool.run(job)).end;
+    if (end.kind === 'died') {
+      gate.lateAt = this.#clock.now() + gate.timeoutMs;
+      end = await (gate.job = pool.run(job)).end;
+    }
     if (end.kind === 'exhausted') {
       throw new FairleadError(
         'resource-exhausted',
