@@ -28,7 +28,10 @@ export const LINK_PAUSE_LAST_MS = 1000;
 export const MAX_LINK_CONNECTIONS = 8;
 /** Bytes of replies that may wait for an agent that does not read; then the connection ends. */
 export const MAX_UNREAD_BYTES = 67_108_864;
-/** Mount helpers at work at the same time, and as many unmount helpers; more are refused as `resource-exhausted`, never queued behind hung ones. */
+/**
+ * Mount helpers at work at the same time, and as many unmount helpers; more are refused as `resource-exhausted`, never
+ * queued behind hung ones.
+ */
 export const MAX_HELPERS = 128;
 /** Leaf directories that were made and not mounted since; more are refused as `resource-exhausted`. */
 export const MAX_UNUSED_LEAVES = 1024;
