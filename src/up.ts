@@ -14,7 +14,7 @@ import { descriptorSink, type LogSink } from './sys/log-sink.js';
 import { createLog, type Log } from './sys/log.js';
 import { reapOrphans } from './sys/orphans.js';
 import { foreignHand } from './sys/trust.js';
-import { prepareDirectories } from './up/prepare.js';
+import { askStateDisk, prepareDirectories } from './up/prepare.js';
 import { supervise, type ChildSpec, type Supervised } from './up/supervise.js';
 
 /** Where dist/src/ is. */
@@ -74,6 +74,7 @@ async function run({ config: file, ready }: UpCall, say: (line: string) => void,
   const config = loadConfig(file);
   const log = createLog('up', config.logLevel, sink);
   checkProgram(config, log);
+  await askStateDisk(config);
   prepareDirectories(config);
   const lock = takeLock(`${config.runDir}/up.lock`);
   if (!lock.taken) {

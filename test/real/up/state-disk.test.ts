@@ -140,4 +140,18 @@ describe('a state disk that', () => {
     disk.thaw();
     await goesOn(host, url);
   });
+
+  it('stands still at the very first start ends that start with its name', async () => {
+    await using host = await Host.prepare();
+    using disk = new StateDisk(host);
+    disk.freeze();
+    const up = host.launchUp();
+    const isOver = (): boolean => up.child.exitCode !== null;
+    await until('it has ended by itself', isOver, 20_000);
+    expect(up.child.exitCode).not.toBe(0);
+    expect(up.output()).toMatch(/The disk of .* \(state_dir\) does not answer/);
+    disk.thaw();
+    await host.up();
+    expect((await host.ask('connect', await host.volume('v'), '--consumer', 'cli:a')).status).toBe(0);
+  });
 });
