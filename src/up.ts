@@ -138,6 +138,11 @@ async function keepAll(
     };
     const events = (name: ChildSpec['name'], isReady: (pid: number) => void): Parameters<typeof supervise>[1] => ({
       ready: isReady,
+      lingering: (pid) => {
+        const what =
+          'It was killed and does not end: a call of it waits for a disk that stands still, most likely that of state_dir. Another one is started when it has ended.';
+        log.error(`${name}-lingers`, { pid, what, stateDir: config.stateDir });
+      },
       restarting: (pid, how, pauseMs) => {
         log.warn(`${name}-died`, { pid, how, restartInMs: pauseMs });
       },
