@@ -14,7 +14,7 @@ import { descriptorSink, type LogSink } from './sys/log-sink.js';
 import { createLog, type Log } from './sys/log.js';
 import { reapOrphans } from './sys/orphans.js';
 import { foreignHand } from './sys/trust.js';
-import { prepareDirectories } from './up/prepare.js';
+import { askStateDisk, prepareDirectories } from './up/prepare.js';
 import { supervise, type ChildSpec, type Supervised } from './up/supervise.js';
 
 /** Where dist/src/ is. */
@@ -74,6 +74,7 @@ async function run({ config: file, ready }: UpCall, say: (line: string) => void,
   const config = loadConfig(file);
   const log = createLog('up', config.logLevel, sink);
   checkProgram(config, log);
+  await askStateDisk(config);
   prepareDirectories(config);
   const lock = takeLock(`${config.runDir}/up.lock`);
   if (!lock.taken) {
@@ -137,6 +138,11 @@ async function keepAll(
     };
     const events = (name: ChildSpec['name'], isReady: (pid: number) => void): Parameters<typeof supervise>[1] => ({
       ready: isReady,
+      lingering: (pid) => {
+        const what =
+          'It was killed and does not end: a call of it waits for a disk that stands still, most likely that of state_dir. Another one is started when it has ended.';
+        log.error(`${name}-lingers`, { pid, what, stateDir: config.stateDir });
+      },
       restarting: (pid, how, pauseMs) => {
         log.warn(`${name}-died`, { pid, how, restartInMs: pauseMs });
       },

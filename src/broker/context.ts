@@ -10,6 +10,7 @@ import { Clients } from './clients.js';
 import { LeafWatch } from './leaf-watch.js';
 import { Prober } from './prober.js';
 import { UnitsSeen } from './units-seen.js';
+import { UnusedLeaves } from './unused-leaves.js';
 
 /** What the broker's own reading of the configuration says. */
 export interface BrokerSettings {
@@ -41,6 +42,9 @@ export interface Context extends BrokerPorts {
   readonly locks: KeyLocks;
   /** Mount helpers at work now. */
   readonly helpers: { count: number };
+  /** Unmount helpers at work now. */
+  readonly unmountHelpers: { count: number };
+  readonly unusedLeaves: UnusedLeaves;
   readonly clients: Clients;
   readonly bound: Bound;
   /** Whether the units that an earlier process left are among the clients. */
@@ -58,6 +62,8 @@ export function createContext(ports: BrokerPorts): Context {
     prober: new Prober(ports.machine),
     locks: new KeyLocks(ports.machine.clock),
     helpers: { count: 0 },
+    unmountHelpers: { count: 0 },
+    unusedLeaves: new UnusedLeaves(ports.machine.clock),
     clients: new Clients(ports.machine.notes, ports.machine.bootId),
     bound: new Bound(ports.machine.notes, ports.machine.bootId),
     unitsKnown: { done: false },

@@ -3,7 +3,13 @@
 // is known here about mounts.
 
 import type { Clock } from '../core/clock.js';
-import { MAX_JOBS_PER_PROBE_CHILD, MAX_LEAKED_PROBE_CHILDREN, PROBE_QUEUE_PATIENCE_MS } from '../core/limits.js';
+import { LATE, within } from '../core/deadline.js';
+import {
+  MAX_JOBS_PER_PROBE_CHILD,
+  MAX_LEAKED_PROBE_CHILDREN,
+  PROBE_PING_MS,
+  PROBE_QUEUE_PATIENCE_MS,
+} from '../core/limits.js';
 import type { ProbeAnswer, ProbeChild, ProbeJob } from '../sys/ports.js';
 
 /** How a job ended. `died`: its child ended first, nobody knows what it did. `exhausted`: it was never begun. */
@@ -18,6 +24,12 @@ export interface Job {
    * are answered at once still are. A job that no child has is never begun.
    */
   kill(): void;
+  /**
+   * For a job that is late: whether its child runs at all. One that somebody stopped does not; it is killed, and all its
+   * jobs end at once as `died`. Whoever asks about another one of these jobs meanwhile is told `gone`, too. A job that
+   * was answered meanwhile, or that no child has yet, counts as one of a child that runs.
+   */
+  checkChild(): Promise<'runs' | 'gone'>;
 }
 
 interface Pending {
@@ -25,6 +37,7 @@ interface Pending {
   readonly job: ProbeJob;
   readonly resolve: (end: JobEnd) => void;
   child: Place | null;
+  hasDied: boolean;
 }
 
 /** A child and the jobs that it has not answered. */
@@ -60,7 +73,7 @@ export class ProbePool {
     const end = new Promise<JobEnd>((settle) => {
       resolve = settle;
     });
-    const pending: Pending = { id: this.#nextId++, job, resolve, child: null };
+    const pending: Pending = { id: this.#nextId++, job, resolve, child: null, hasDied: false };
     this.#queue.push(pending);
     if (this.#open().length === 0) this.#grow();
     this.#post();
@@ -74,7 +87,34 @@ export class ProbePool {
         this.#queue.splice(waiting, 1);
         resolve({ kind: 'exhausted' });
       },
+      checkChild: () => this.#check(pending),
     };
+  }
+
+  async #check(pending: Pending): Promise<'runs' | 'gone'> {
+    const place = pending.child;
+    if (place?.jobs.has(pending.id) === true) {
+      const answered = new Promise<void>((resolve) => {
+        place.child.ping(resolve);
+      });
+      const isLate = (await within(this.#clock, answered, PROBE_PING_MS)) === LATE;
+      if (isLate && place.jobs.has(pending.id)) {
+        place.condemned = true;
+        place.child.kill();
+        // Not when it is gone: a thread of it that hangs keeps it for as long as its server keeps silent.
+        this.#abandon(place);
+      }
+    }
+    return pending.hasDied ? 'gone' : 'runs';
+  }
+
+  /** Nobody is going to hear what became of the jobs of this child. */
+  #abandon(place: Place): void {
+    for (const pending of place.jobs.values()) {
+      pending.hasDied = true;
+      pending.resolve({ kind: 'died' });
+    }
+    place.jobs.clear();
   }
 
   /** Kills every child; for the end of the process. */
@@ -146,8 +186,7 @@ export class ProbePool {
     });
     child.onExit(() => {
       this.#places.delete(place);
-      for (const pending of place.jobs.values()) pending.resolve({ kind: 'died' });
-      place.jobs.clear();
+      this.#abandon(place);
       if (this.#queue.length > 0) void this.#hurry();
     });
     return true;

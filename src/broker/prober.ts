@@ -10,7 +10,7 @@ import type { Access, ProbeFacts } from '../core/verdict.js';
 import type { DirectoryIdentity, Machine, MountedDirectory, ProbeJob } from '../sys/ports.js';
 import { Acts } from './acts.js';
 import { LATE, within } from '../core/deadline.js';
-import { type JobEnd, ProbePool } from './probe-pool.js';
+import { type Job, type JobEnd, ProbePool } from './probe-pool.js';
 
 /** A mount that is to be asked. */
 export interface ProbeTarget {
@@ -79,6 +79,10 @@ interface Gate {
   /** `overdue`: it has not been answered within its time, and is still outstanding. */
   running: 'none' | 'in-time' | 'overdue';
   readonly queue: Call[];
+  readonly timeoutMs: number;
+  /** The job at work for it, and when that is late, milliseconds. */
+  job: Job | null;
+  lateAt: number;
 }
 
 /** The facts of a probe that was not answered. */
@@ -203,7 +207,13 @@ export class Prober {
 
   #gate(target: ProbeTarget): Gate {
     const key = keyOf(target);
-    const gate = this.#gates.get(key) ?? { running: 'none', queue: [] };
+    const gate = this.#gates.get(key) ?? {
+      running: 'none',
+      queue: [],
+      timeoutMs: target.timeoutMs,
+      job: null,
+      lateAt: 0,
+    };
     this.#gates.set(key, gate);
     return gate;
   }
@@ -220,7 +230,8 @@ export class Prober {
   }
 
   async #serve(target: ProbeTarget, gate: Gate, call: Call): Promise<void> {
-    const work = this.#answer(target, call);
+    gate.lateAt = this.#clock.now() + gate.timeoutMs;
+    const work = this.#answer(target, gate, call);
     // Settles only here: nobody else awaits it, and a call that is never answered never gets further.
     const over = work.then(
       () => undefined,
@@ -228,7 +239,7 @@ export class Prober {
         for (const { reject } of call.waiting) reject(error instanceof Error ? error : new Error('a probe failed'));
       },
     );
-    if ((await within(this.#clock, over, target.timeoutMs)) === LATE) {
+    if ((await this.#isHung(gate, over)) === 'hung') {
       gate.running = 'overdue';
       hang(call);
       for (const queued of gate.queue.splice(0)) hang(queued);
@@ -238,29 +249,41 @@ export class Prober {
     this.#pump(target, gate);
   }
 
-  #answer(target: ProbeTarget, call: Call): Promise<void> {
+  /**
+   * Waits until the call of the gate is over, or its time is. A child that somebody stopped tells nothing of the server: its
+   * job has been begun anew in another one, with its whole time; stopped twice, the call ends with an error.
+   */
+  async #isHung(gate: Gate, over: Promise<void>): Promise<'over' | 'hung'> {
+    while ((await within(this.#clock, over, Math.max(0, gate.lateAt - this.#clock.now()))) === LATE) {
+      if (this.#clock.now() < gate.lateAt) continue;
+      if ((await gate.job?.checkChild()) !== 'gone') return 'hung';
+    }
+    return 'over';
+  }
+
+  #answer(target: ProbeTarget, gate: Gate, call: Call): Promise<void> {
     switch (call.kind) {
       case 'probe':
-        return this.#probeNow(target, call);
+        return this.#probeNow(target, gate, call);
       case 'disk':
-        return this.#diskNow(target, call);
+        return this.#diskNow(target, gate, call);
       case 'identify':
-        return this.#identifyNow(call);
+        return this.#identifyNow(gate, call);
     }
   }
 
-  async #probeNow(target: ProbeTarget, call: ProbeCall): Promise<void> {
+  async #probeNow(target: ProbeTarget, gate: Gate, call: ProbeCall): Promise<void> {
     const { mountpoint, witness, accessUid, accessGid } = target;
     const own = accessUid === 0;
     const access = own ? call.access : 'read-only';
     const names = [...call.disks];
-    const seen = await this.#run(0, 0, { kind: 'probe', path: mountpoint, access, witness, disks: names });
+    const seen = await this.#run(gate, 0, 0, { kind: 'probe', path: mountpoint, access, witness, disks: names });
     let facts = factsOf(seen);
     if (!own && facts.statfs.end === 'answered') {
       // Only the kernel's superuser is sure to reach the server (a FUSE mount answers others by itself); only the user
       // knows what the user may do.
       const job = { kind: 'probe', path: mountpoint, access: call.access, witness: null, disks: [] } as const;
-      const theirs = factsOf(await this.#run(accessUid, accessGid, job));
+      const theirs = factsOf(await this.#run(gate, accessUid, accessGid, job));
       facts = { ...facts, write: theirs.write, search: theirs.search };
     }
     const sights = seen.kind === 'probe' ? seen.disks : [];
@@ -268,8 +291,8 @@ export class Prober {
     for (const { resolve } of call.waiting) resolve({ facts, disks });
   }
 
-  async #diskNow(target: ProbeTarget, call: DiskCall): Promise<void> {
-    const seen = await this.#run(0, 0, { kind: 'disk', path: target.mountpoint, name: call.name });
+  async #diskNow(target: ProbeTarget, gate: Gate, call: DiskCall): Promise<void> {
+    const seen = await this.#run(gate, 0, 0, { kind: 'disk', path: target.mountpoint, name: call.name });
     const answer: DiskAnswer =
       seen.kind === 'disk'
         ? { end: 'answered', state: seen.state }
@@ -277,8 +300,8 @@ export class Prober {
     for (const { resolve } of call.waiting) resolve(answer);
   }
 
-  async #identifyNow(call: IdentifyCall): Promise<void> {
-    const seen = await this.#run(0, 0, { kind: 'identify', ...call.site });
+  async #identifyNow(gate: Gate, call: IdentifyCall): Promise<void> {
+    const seen = await this.#run(gate, 0, 0, { kind: 'identify', ...call.site });
     const answer: Identified =
       seen.kind === 'identify'
         ? { end: 'answered', source: seen.source, mounted: seen.mounted }
@@ -287,10 +310,13 @@ export class Prober {
   }
 
   /** Runs a job that only looks; once more if its child died of something else. */
-  async #run(uid: number, gid: number, job: Parameters<ProbePool['run']>[0]): Promise<JobEnd> {
+  async #run(gate: Gate, uid: number, gid: number, job: Parameters<ProbePool['run']>[0]): Promise<JobEnd> {
     const pool = this.#pool(uid, gid);
-    let end = await pool.run(job).end;
-    if (end.kind === 'died') end = await pool.run(job).end;
+    let end = await (gate.job = pool.run(job)).end;
+    if (end.kind === 'died') {
+      gate.lateAt = this.#clock.now() + gate.timeoutMs;
+      end = await (gate.job = pool.run(job)).end;
+    }
     if (end.kind === 'exhausted') {
       throw new FairleadError(
         'resource-exhausted',
@@ -298,7 +324,10 @@ export class Prober {
       );
     }
     if (end.kind === 'died') {
-      throw new FairleadError('unavailable', 'The process that asks the volume ended unexpectedly. Try again.');
+      throw new FairleadError(
+        'unavailable',
+        'The process that asks the volume ended or was stopped, twice; the volume was not asked. Try again.',
+      );
     }
     return end;
   }

@@ -32,7 +32,7 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     schema: REQUESTS.step,
     handler: step,
     reason:
-      'Making and removing directories in a root-owned base, starting mount helpers, mounting and unmounting need root. One of six kinds, on one leaf, with a command line built from the configuration; foreign mounts are refused, living ones are never detached.',
+      'Making and removing directories in a root-owned base, starting mount helpers, mounting and unmounting need root. One of six kinds, on one leaf, with a command line built from the configuration; foreign mounts are refused, living ones are never detached. Helpers at work are limited, and so are leaf directories that nothing was mounted on; those are removed after a while.',
   }),
   settle: verb({
     callers: ['agent', 'root'],

@@ -28,8 +28,15 @@ export const LINK_PAUSE_LAST_MS = 1000;
 export const MAX_LINK_CONNECTIONS = 8;
 /** Bytes of replies that may wait for an agent that does not read; then the connection ends. */
 export const MAX_UNREAD_BYTES = 67_108_864;
-/** Helpers at work at the same time; more are refused as `resource-exhausted`, never queued behind hung ones. */
+/**
+ * Mount helpers at work at the same time, and as many unmount helpers; more are refused as `resource-exhausted`, never
+ * queued behind hung ones.
+ */
 export const MAX_HELPERS = 128;
+/** Leaf directories that were made and not mounted since; more are refused as `resource-exhausted`. */
+export const MAX_UNUSED_LEAVES = 1024;
+/** Milliseconds after which a leaf directory that was made and not mounted since is removed. */
+export const UNUSED_LEAF_MS = 30_000;
 /** Bytes of a helper's output that are kept. */
 export const MAX_HELPER_OUTPUT_BYTES = 65_536;
 /** Milliseconds a killed unit gets to become empty before its volume counts as stuck. */
@@ -68,6 +75,8 @@ export const MAX_JOBS_PER_PROBE_CHILD = 48;
 export const MAX_LEAKED_PROBE_CHILDREN = 32;
 /** Milliseconds a job may wait for a free thread before one more probe child is started. */
 export const PROBE_QUEUE_PATIENCE_MS = 20;
+/** Milliseconds for a probe child itself to answer, when a job of it is late; one that does not is replaced. */
+export const PROBE_PING_MS = 1000;
 /** Milliseconds that an unmount waits for the client to end by itself, before its answer says that it is ending. */
 export const CLIENT_END_MS = 2000;
 /** Milliseconds that a new mount waits for an earlier client of its volume which is ending, at most; then it is made beside it. */
@@ -151,6 +160,8 @@ export const LEDGER_CLOSE_MS = 5000;
 export const MAX_SET_ASIDE_REPORTED = 1000;
 /** Bytes of output that are kept of a system tool (systemctl and its like), each of both streams. */
 export const MAX_TOOL_OUTPUT_BYTES = 65_536;
+/** System tools at work at the same time, each a process; further ones wait within their time. */
+export const MAX_TOOLS = 16;
 /** Milliseconds for a system tool that only asks or tells. */
 export const TOOL_BUDGET_MS = 5000;
 /** First and last pause between two looks at a unit that is to become empty, milliseconds. */

@@ -248,6 +248,8 @@ export interface ProbeChild {
   post(id: number, job: ProbeJob): void;
   onAnswer(listener: (id: number, answer: ProbeAnswer) => void): void;
   onExit(listener: () => void): void;
+  /** Calls the listener once when the child itself answers, whatever its jobs do; never, if the child is stopped. */
+  ping(answered: () => void): void;
   /** SIGKILL; nobody waits for it. A child with a thread in D state stays until its server dies or is aborted. */
   kill(): void;
 }

@@ -26,6 +26,8 @@ export class ForkedProbeChildren implements ProbeChildren {
     });
     if (child.pid === 0) throw Object.assign(new Error('a probe child could not be started'), { code: 'EAGAIN' });
     child.unref();
+    const pings = new Map<number, () => void>();
+    let nextPing = 1;
     return {
       pid: child.pid,
       post: (id: number, job: ProbeJob) => {
@@ -34,8 +36,18 @@ export class ForkedProbeChildren implements ProbeChildren {
       onAnswer: (listener: (id: number, answer: ProbeAnswer) => void) => {
         child.onMessage((message) => {
           const reply = message as ProbeReply;
-          listener(reply.id, reply.answer);
+          if (reply.answer !== 'pong') {
+            listener(reply.id, reply.answer);
+            return;
+          }
+          pings.get(reply.id)?.();
+          pings.delete(reply.id);
         });
+      },
+      ping: (answered) => {
+        const id = nextPing++;
+        pings.set(id, answered);
+        child.send({ id, job: 'ping' } satisfies ProbeRequest);
       },
       onExit: (listener) => {
         child.onEnd(listener);

@@ -17,12 +17,13 @@ import type { ProbeAnswer, ProbeJob } from './ports.js';
 /** What the parent sends, and what it gets back. Both ends are ours: the types are the protocol. */
 export interface ProbeRequest {
   readonly id: number;
-  readonly job: ProbeJob;
+  /** `ping`: does the process itself run? It is answered by the main thread, which never hangs on a server. */
+  readonly job: ProbeJob | 'ping';
 }
 /** See {@link ProbeRequest}. */
 export interface ProbeReply {
   readonly id: number;
-  readonly answer: ProbeAnswer;
+  readonly answer: ProbeAnswer | 'pong';
 }
 
 /** Made when it is first needed: most children never bind. */
@@ -31,8 +32,13 @@ const statOf: (fd: number) => Promise<Stats> = promisify(fstat);
 
 dropRights(Number(process.argv[2]), Number(process.argv[3]));
 process.on('message', (request: ProbeRequest) => {
-  void answer(request.job).then((reply) => {
-    process.send?.({ id: request.id, answer: reply } satisfies ProbeReply);
+  const { id, job } = request;
+  if (job === 'ping') {
+    process.send?.({ id, answer: 'pong' } satisfies ProbeReply);
+    return;
+  }
+  void answer(job).then((reply) => {
+    process.send?.({ id, answer: reply } satisfies ProbeReply);
   });
 });
 process.on('disconnect', die);

@@ -4,10 +4,11 @@
 
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process';
 import { readSync } from 'node:fs';
-import { MAX_HELPER_OUTPUT_BYTES, MAX_TOOL_OUTPUT_BYTES } from '../core/limits.js';
+import { MAX_HELPER_OUTPUT_BYTES, MAX_TOOL_OUTPUT_BYTES, MAX_TOOLS } from '../core/limits.js';
 import { sealedMemory } from './libc/descriptors.js';
 import { errnoOf } from './libc/errors.js';
 import type { Handle } from './libc/files.js';
+import { Places } from './places.js';
 
 /** The environment of everything that is started, whatever ours is. */
 const ENVIRONMENT = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LC_ALL: 'C' } as const;
@@ -67,27 +68,37 @@ export type ToolEnd =
   | { readonly end: 'signalled' | 'deadline' }
   | { readonly end: 'not-started'; readonly errno: string };
 
-/** Runs a tool of the system (systemctl and its like) to its end, at most `budgetMs`. */
+const tools = new Places(MAX_TOOLS);
+
+/** Runs a tool of the system (systemctl and its like) to its end, at most `budgetMs`, in which it may have to wait for others. */
 export async function runTool(program: string, args: readonly string[], budgetMs: number): Promise<ToolEnd> {
-  using stdout = outputMemory(MAX_TOOL_OUTPUT_BYTES);
-  using stderr = outputMemory(MAX_TOOL_OUTPUT_BYTES);
-  const { pid, ended } = started(begin(program, args, { stdio: ['ignore', stdout.fd, stderr.fd] }));
-  const end = await within(ended, budgetMs);
-  switch (end?.end) {
-    case undefined:
-      killSession(pid);
-      return { end: 'deadline' };
-    case 'exited':
-      return {
-        end: 'exited',
-        status: end.status,
-        stdout: printed(stdout, MAX_TOOL_OUTPUT_BYTES),
-        stderr: printed(stderr, MAX_TOOL_OUTPUT_BYTES),
-      };
-    case 'signalled':
-      return { end: 'signalled' };
-    case 'not-started':
-      return { end: 'not-started', errno: end.errno };
+  const until = performance.now() + budgetMs;
+  if (!(await tools.take(budgetMs))) return { end: 'deadline' };
+  let over: Promise<unknown> = Promise.resolve();
+  try {
+    using stdout = outputMemory(MAX_TOOL_OUTPUT_BYTES);
+    using stderr = outputMemory(MAX_TOOL_OUTPUT_BYTES);
+    const { pid, ended } = started(begin(program, args, { stdio: ['ignore', stdout.fd, stderr.fd] }));
+    over = ended;
+    const end = await within(ended, until - performance.now());
+    switch (end?.end) {
+      case undefined:
+        killSession(pid);
+        return { end: 'deadline' };
+      case 'exited':
+        return {
+          end: 'exited',
+          status: end.status,
+          stdout: printed(stdout, MAX_TOOL_OUTPUT_BYTES),
+          stderr: printed(stderr, MAX_TOOL_OUTPUT_BYTES),
+        };
+      case 'signalled':
+        return { end: 'signalled' };
+      case 'not-started':
+        return { end: 'not-started', errno: end.errno };
+    }
+  } finally {
+    void over.then(() => tools.give());
   }
 }
 

@@ -2,11 +2,35 @@
 // there is looked at and refused with the command that mends it. Nothing that exists is changed, but for the group and mode of
 // a run directory that is root's alone.
 
-import { chmodSync, chownSync, lchownSync, lstatSync, mkdirSync, type Stats } from 'node:fs';
+import { chmodSync, chownSync, existsSync, lchownSync, lstatSync, mkdirSync, type Stats } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Config, Identity } from '../config.js';
 import { FairleadError } from '../core/errors.js';
+import { LEDGER_STALL_MS } from '../core/limits.js';
 import { BACKEND_NAMES } from '../core/volume.js';
+import { runTool } from '../sys/run.js';
+
+/** Changes the time of the file that is named, which its own making is about to change anyway. */
+const TOUCH = "const now = new Date(); require('node:fs').lutimesSync(process.argv[1], now, now)";
+
+/**
+ * Before {@link prepareDirectories}, where something is to be made below state_dir: whether the disk answers that writes. A
+ * process of its own asks, since one that waits for a disk that stands still does not end.
+ *
+ * @throws FairleadError `unavailable` if it does not answer.
+ */
+export async function askStateDisk({ stateDir, ledgerDir }: Config): Promise<void> {
+  if (existsSync(ledgerDir)) return;
+  let above = dirname(ledgerDir);
+  while (!existsSync(above)) above = dirname(above);
+  const { end } = await runTool(process.execPath, ['--eval', TOUCH, above], LEDGER_STALL_MS);
+  if (end !== 'deadline') return;
+  throw new FairleadError(
+    'unavailable',
+    `The disk of ${stateDir} (state_dir) does not answer: look at it (findmnt and the kernel log tell). Nothing was started.`,
+    { field: 'state_dir' },
+  );
+}
 
 /** A directory that cannot be used as it is. */
 interface Fault {

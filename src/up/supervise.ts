@@ -3,6 +3,7 @@
 
 import { ERROR_CODES, type ErrorBody, type ErrorCode } from '../core/errors.js';
 import { systemClock } from '../sys/clock.js';
+import { identifyProcess } from '../sys/process-identity.js';
 import { startNode, within, type NodeChild, type ProcessEnd } from '../sys/run.js';
 import { readNews } from './child.js';
 
@@ -22,6 +23,8 @@ export interface ChildSpec {
 export interface ChildEvents {
   /** The one that is up now is ready. */
   ready(pid: number): void;
+  /** It was killed and does not end, since the kernel keeps a thread of it in a call. None is started beside it. */
+  lingering(pid: number): void;
   /** It died and is started again after the pause. */
   restarting(pid: number, how: string, pauseMs: number): void;
   /** It cannot be kept alive: it said why, or died again and again before it was ever ready. */
@@ -43,6 +46,8 @@ const PAUSE_LAST_MS = 5000;
 const STEADY_MS = 20_000;
 /** Deaths in a row before it was ever ready, after which it is given up. */
 const MAX_STILLBORN = 5;
+/** Milliseconds between two looks whether one was killed that does not end; told when two in a row have seen it. */
+const LINGER_LOOK_MS = 1000;
 /** Milliseconds for one that was killed to be gone. */
 const KILLED_MS = 250;
 
@@ -70,8 +75,14 @@ export function supervise(spec: ChildSpec, events: ChildEvents): Supervised {
       everReady = true;
       events.ready(started.pid);
     });
+    let looksInVain = 0;
+    const looking = setInterval(() => {
+      looksInVain = identifyProcess(started.pid) === null ? looksInVain + 1 : 0;
+      if (looksInVain === 2) events.lingering(started.pid);
+    }, LINGER_LOOK_MS).unref();
     gone = new Promise((resolve) => {
       started.onEnd((end) => {
+        clearInterval(looking);
         resolve();
         if (ending.signal.aborted) return;
         if (systemClock.now() - since > STEADY_MS) pauseMs = PAUSE_FIRST_MS;

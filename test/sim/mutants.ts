@@ -121,6 +121,16 @@ export const MUTANTS: readonly Mutant[] = [
     })),
   },
   {
+    defect: 'a stopped probe child is taken for a hung server',
+    caughtBy: ['I6'],
+    profile: 'volumes',
+    makers: faults.childrenWith(() => ({
+      ping: (answered) => {
+        queueMicrotask(answered);
+      },
+    })),
+  },
+  {
     defect: 'the broker never answers some questions, whatever their budget',
     caughtBy: ['I5'],
     profile: 'calm',

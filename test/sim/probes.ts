@@ -11,8 +11,13 @@ import type { Chance } from './prng.js';
 import type { Life, Scheduler } from './scheduler.js';
 import type { Tree } from './directories.js';
 
+/** Looks after which somebody stops (SIGSTOP) a probe child: its threads and its main thread stand still. */
+const LOOKS_UNTIL_STOPPED = 12;
+
 /** Starts probe children and remembers how many are still there. */
 export class Probes {
+  /** Called when a job is given to a child that is stopped. */
+  metStopped = (): void => undefined;
   readonly #scheduler: Scheduler;
   readonly #kernel: Kernel;
   readonly #tree: Tree;
@@ -53,6 +58,8 @@ export class Probes {
     let answered: (id: number, answer: ProbeAnswer) => void = () => undefined;
     let exited: () => void = () => undefined;
     const stuck = new Set<Call>();
+    let looks = 0;
+    const isStopped = (): boolean => looks >= LOOKS_UNTIL_STOPPED;
     let state: 'running' | 'lingering' | 'gone' = 'running';
     /** Some thread came free: was it the last that kept a killed child? */
     const ended = (): void => {
@@ -82,6 +89,11 @@ export class Probes {
       pid,
       post: (id, job) => {
         if (!life.alive || !self.alive) return;
+        if (job.kind === 'probe' || job.kind === 'disk') looks += 1;
+        if (isStopped()) {
+          this.metStopped();
+          return;
+        }
         this.#scheduler.after(self, this.#chance.int(0, 3), `prober: ${job.kind}`, () => {
           this.#run(job, stuck, ended, (answer) => {
             if (self.alive) {
@@ -97,6 +109,12 @@ export class Probes {
       },
       onExit: (listener) => {
         exited = listener;
+      },
+      ping: (listener) => {
+        if (!life.alive || !self.alive || isStopped()) return;
+        this.#scheduler.after(life, 1, 'prober: answers a ping', () => {
+          if (self.alive) listener();
+        });
       },
       kill: () => {
         if (life.alive) end();

@@ -1,7 +1,7 @@
 // Judges every answer at the moment it is given: I4 (never wrong), I5 (in time, and not because of another volume) and
 // I6 (never lied to). An answer is honest if the world was like that at some moment between request and reply.
 
-import { MAX_OBSERVED_MOUNTS } from '../../src/core/limits.js';
+import { MAX_OBSERVED_MOUNTS, PROBE_PING_MS } from '../../src/core/limits.js';
 import type { Consumer } from '../../src/core/names.js';
 import { userOf } from '../../src/core/names.js';
 import type { ConnectReply, DisconnectReply, ValidateReply } from '../../src/core/requests.js';
@@ -12,6 +12,8 @@ import { keyOf, type Call, type Truth } from './truth.js';
 
 /** Milliseconds that an undisturbed request on an undisturbed volume may take at most. */
 const CALM_MS = 2500;
+/** By how much it may be longer where a probe child was stopped: a probe in vain (makers.ts), and a ping. */
+const STOPPED_CHILD_MS = 2000 + PROBE_PING_MS;
 /** Milliseconds that an answer takes from the server to the client. */
 const ON_ITS_WAY_MS = 30;
 /** Milliseconds for which a disturbance of the whole host goes on being felt (the longest pause between two attempts). */
@@ -21,6 +23,8 @@ const AFTERMATH_MS = 40_000;
 export class ReplyJudge {
   /** When something last happened that concerns every volume, milliseconds. */
   lastDisturbance = -Infinity;
+  /** When a job was last given to a probe child that is stopped, milliseconds. */
+  lastStop = -Infinity;
   /** Whether Fairlead can know that this one is there. */
   isKnowable: (superblock: Superblock) => boolean = () => true;
   /** Leaves that nothing and nobody ever disturbs in this run. */
@@ -52,13 +56,14 @@ export class ReplyJudge {
     if (took > call.deadlineMs + 1000) this.#fail('I5', `${name(call)} took ${took} ms`);
     const isCalm = this.calmLeaves.has(call.volume.leaf);
     const undisturbed = this.lastDisturbance < call.beganAt - AFTERMATH_MS && isCalm;
-    if (undisturbed && took > CALM_MS) {
+    const calmMs = CALM_MS + (this.lastStop < call.beganAt - STOPPED_CHILD_MS ? 0 : STOPPED_CHILD_MS);
+    if (undisturbed && took > calmMs) {
       this.#fail('I5', `${name(call)} took ${took} ms although nothing disturbed its volume`);
     }
     if (end.how === 'error') {
       if (end.code === 'internal')
         this.#fail('I6', `${name(call)} was answered with an unforeseen error: ${end.message}`);
-      if (undisturbed && end.code !== 'conflict' && call.deadlineMs >= CALM_MS) {
+      if (undisturbed && end.code !== 'conflict' && call.deadlineMs >= calmMs) {
         this.#fail('I5', `${name(call)} was refused (${end.code}) although nothing disturbed its volume`);
       }
       return;

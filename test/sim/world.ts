@@ -111,6 +111,9 @@ export class World {
     this.effects.isDoubtful = (mountPoint, step) => this.isDoubtful(byPoint.get(mountPoint), step);
     host.kernel.observe = (effect) => this.effects.judge(effect);
     this.replies = new ReplyJudge(this.truth, byLeaf, (history, step) => this.isDoubtful(history, step), this.fail);
+    host.probes.metStopped = () => {
+      this.replies.lastStop = scheduler.now;
+    };
     const disturbed = (): void => {
       this.replies.lastDisturbance = scheduler.now;
     };

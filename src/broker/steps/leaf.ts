@@ -1,5 +1,7 @@
 // The leaf directory: made empty, 0700, root's; removed only when it is empty and nothing is mounted or mounting there.
 
+import { Deadline } from '../../core/deadline.js';
+import { MAX_UNUSED_LEAVES, TOOL_BUDGET_MS } from '../../core/limits.js';
 import { obstructionAt } from '../../core/obstruction.js';
 import type { Context } from '../context.js';
 import type { Place } from '../place.js';
@@ -17,8 +19,13 @@ export const makeLeaf: Executor = async ({ context, place, deadline, begin }) =>
   const sight = await look(context, place, deadline);
   if (requireRecognised(place, sight) !== null) return UNCHANGED;
   if (sight.directory === 'absent') {
+    if (context.unusedLeaves.count >= MAX_UNUSED_LEAVES) {
+      const message = 'Too many leaf directories were made and nothing was mounted there. Try again later.';
+      return refused(place, 'resource-exhausted', message);
+    }
     begin();
     if (context.machine.directories.makeLeaf(place.base, place.volume.leaf) === 'made') {
+      context.unusedLeaves.add(place, (unused) => removeUnused(context, unused));
       context.reach('broker.make-leaf.done');
       return CHANGED;
     }
@@ -55,6 +62,7 @@ export const removeLeaf: Executor = async ({ context, place, deadline, begin }) 
   switch (context.machine.directories.removeLeaf(place.base, leaf)) {
     case 'removed':
       context.bound.drop(place);
+      context.unusedLeaves.drop(place);
       context.reach('broker.remove-leaf.done');
       return CHANGED;
     case 'absent':
@@ -67,6 +75,24 @@ export const removeLeaf: Executor = async ({ context, place, deadline, begin }) 
       return refused(place, 'foreign', 'No directory lies where the leaf belongs. Find out who made it and remove it.');
   }
 };
+
+/** Removes a leaf that was made and not used, unless something is done there now, or a helper was started for it. */
+async function removeUnused(context: Context, place: Place): Promise<'later' | 'done'> {
+  const deadline = new Deadline(context.machine.clock, TOOL_BUDGET_MS);
+  const unlock = await context.locks.take(place.mountpoint, 0);
+  if (unlock === null) return 'later';
+  try {
+    if (context.clients.of(place).length > 0) return 'later';
+    const end = await removeLeaf({ context, place, deadline, begin: () => undefined });
+    if (end === CHANGED) context.log.info('unused-leaf-removed', { leaf: place.volume.leaf });
+    return context.machine.directories.leafState(place.base, place.volume.leaf) === 'empty' ? 'later' : 'done';
+  } catch (error) {
+    context.log.warn('unused-leaf-kept', { leaf: place.volume.leaf, error });
+    return 'later';
+  } finally {
+    unlock();
+  }
+}
 
 /**
  * Why the directory must stay for the sake of another mount namespace; null: it need not. rmdir would take away what is

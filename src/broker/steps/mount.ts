@@ -45,12 +45,15 @@ export const mount: Executor = async (attempt) => {
   const now = await look(context, place, deadline);
   const found = requireRecognised(place, now);
   if (found !== null) {
+    context.unusedLeaves.drop(place);
     requireInPlace(place, found);
     return UNCHANGED;
   }
   requireEmptyLeaf(place, now.directory);
   const way = place.mountWay();
-  return way.way === 'bind' ? bindNoted(attempt, way) : mountByHelper(attempt, way);
+  const end = await (way.way === 'bind' ? bindNoted(attempt, way) : mountByHelper(attempt, way));
+  if (end === CHANGED) context.unusedLeaves.drop(place);
+  return end;
 };
 
 /**

@@ -2,7 +2,7 @@
 // by the configured helper in a unit. Neither an exit status nor a message decides what happened: the mount table does.
 
 import type { StepEnd } from '../../core/steps.js';
-import { BUSY_RETRIES, CLIENT_END_MS, KILL_GRACE_MS, LOOK_LAST_MS } from '../../core/limits.js';
+import { BUSY_RETRIES, CLIENT_END_MS, KILL_GRACE_MS, LOOK_LAST_MS, MAX_HELPERS } from '../../core/limits.js';
 import { namesOf, redact } from '../../core/secrets.js';
 import { LATE, within } from '../../core/deadline.js';
 import type { HelperEnd } from '../../sys/ports.js';
@@ -34,9 +34,12 @@ export const unmount: Executor = async (attempt) => {
   const mount = requireRecognised(place, await look(context, place, deadline));
   if (mount === null) return UNCHANGED;
   if (deadline.before(ANSWER_RESERVE_MS) < LOOK_LAST_MS) return refused(place, 'deadline-exceeded', NO_TIME);
+  const command = place.unmountCommand();
+  if (command !== null && context.unmountHelpers.count >= MAX_HELPERS) {
+    return refused(place, 'resource-exhausted', 'Too many unmount helpers are at work. Try again later.');
+  }
   noteSuperblock(context, place, mount.entry.dev);
   begin();
-  const command = place.unmountCommand();
   const end = command === null ? await byKernel(attempt, mount) : await byHelper(attempt, command, mount);
   if (end !== CHANGED) return end;
   context.reach('broker.unmount.done');
@@ -112,12 +115,15 @@ function busy({ place }: Attempt): StepEnd {
 
 async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): Promise<StepEnd> {
   const { context, place, deadline } = attempt;
-  const { machine } = context;
+  const { machine, unmountHelpers } = context;
   const budgetMs = Math.floor(
     Math.min(place.settings.mountTimeoutMs, deadline.before(KILL_GRACE_MS + ANSWER_RESERVE_MS)),
   );
   if (budgetMs < 1) return refused(place, 'deadline-exceeded', NO_TIME);
-  const running = machine.units.start({ unit: place.unmountUnit, ...command, budgetMs });
+  unmountHelpers.count += 1;
+  const running = machine.units.start({ unit: place.unmountUnit, ...command, budgetMs }).finally(() => {
+    unmountHelpers.count -= 1;
+  });
   const ended = await within(machine.clock, running, deadline.before(ANSWER_RESERVE_MS));
   if (ended === LATE || (ended.end === 'late' && !(await endUnmountHelper(attempt, ended)))) {
     return unknown(place, 'hung', 'The unmount helper was not ended in time and may still act. It is worked off.');

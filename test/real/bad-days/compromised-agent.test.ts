@@ -28,6 +28,10 @@ import { until } from '../../rig/until.js';
 const CONNECTIONS = 8;
 const FRAME_BYTES = 1_048_576;
 const HELPERS = 128;
+const SEARCHES = 4;
+const UNUSED_LEAVES = 1024;
+/** Milliseconds until an unused leaf is removed, and all of them. */
+const UNUSED_MS = 60_000;
 
 let host: Host;
 let client: Client;
@@ -396,6 +400,50 @@ describe('too much', () => {
       renameSync(`${helper}.sound`, helper);
     }
   });
+});
+
+describe('four hundred questions for holders at once', () => {
+  it('are answered by a few processes, whatever they are about', async () => {
+    const names = Array.from({ length: 3 * SEARCHES }, (_, n) => `asked-${n}`);
+    const urls = await Promise.all(names.map((name) => host.volume(name)));
+    for (const url of urls) expect((await client.connect(url, 'cli:alice')).status).toBe(200);
+    const peer = await dialBroker().greet();
+    let answers = 0;
+    const codes: (string | undefined)[] = [];
+    const asked = Array.from({ length: 400 }, async (_, n) => {
+      codes.push((await peer.ask('holders', { volume: urls[n % urls.length] }, 60_000)).error?.code);
+      answers += 1;
+    });
+    let most = 0;
+    await until(
+      'all are answered',
+      () => {
+        const searching = descendants(broker).filter(({ command }) => command.includes('holders-main'));
+        most = Math.max(most, searching.length);
+        return answers === asked.length;
+      },
+      60_000,
+    );
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(SEARCHES);
+    expect(new Set(codes)).toEqual(new Set([undefined]));
+    for (const url of urls) expect((await client.disconnect(url, 'cli:alice')).body['outcome']).toBe('released');
+  }, 120_000);
+});
+
+describe('leaf directories without end', () => {
+  it('are refused at the limit, and those that nothing was mounted on go away by themselves', async () => {
+    const peer = await dialBroker().greet();
+    const codes = new Map<string, number>();
+    for (let rounds = 0; rounds < 10; rounds++) {
+      const urls = Array.from({ length: 300 }, (_, n) => `quobyte://reg1:7861,reg2:7861/vain-${rounds}-${n}`);
+      for (const code of await Promise.all(urls.map((url) => peer.step(url, 'make-leaf', 20_000))))
+        codes.set(code, (codes.get(code) ?? 0) + 1);
+      expect(readdirSync(host.quobyteBase).length).toBeLessThanOrEqual(UNUSED_LEAVES);
+    }
+    expect([...codes.keys()].sort()).toEqual(['done', 'resource-exhausted']);
+    await until('they are gone', () => readdirSync(host.quobyteBase).length === 0, UNUSED_MS);
+  }, 120_000);
 });
 
 describe('what he began', () => {

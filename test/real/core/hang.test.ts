@@ -1,10 +1,12 @@
 // Volumes that hang, of both kinds: requests that are never read, and requests that are read and never answered. Nothing
 // else may notice, every request ends in time, and what hangs is called by its name.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chownSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Host, leafOfUrl, type Answer } from '../../rig/host.js';
+import { descendants, statusOfThreads } from '../../rig/processes.js';
+import { run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
 
 const ALICE = 'cli:alice';
@@ -156,4 +158,37 @@ it('twenty volumes come and go while twenty others hang', async () => {
     await disconnect(url, ALICE);
   }
   await until('all are gone', () => host.mounts().length === 0, 60_000);
+});
+
+describe('probe children that a process of the access user stops', () => {
+  const USER = { uid: 54_321, gid: 54_321 };
+  let own: Host;
+  beforeAll(async () => {
+    own = await Host.boot({ configure: (toml) => `${toml}access_uid = ${USER.uid}\naccess_gid = ${USER.gid}\n` });
+  });
+  afterAll(() => own.shutDown());
+
+  const children = (): readonly number[] =>
+    descendants(own.pid('broker') ?? 0)
+      .map(({ pid }) => pid)
+      .filter((pid) => statusOfThreads(pid, 'Uid').some((uids) => uids.startsWith(`${USER.uid}\t`)));
+
+  it('make no volume hung: all are asked by another child', async () => {
+    const names = ['one', 'two', 'three'];
+    const urls = names.map((name) => own.localVolume(name));
+    for (const name of names) chownSync(join(own.localRoot, name), USER.uid, USER.gid);
+    for (const url of urls) {
+      expect((await own.ask('connect', url, '--consumer', ALICE)).status).toBe(0);
+    }
+    const stopped = children();
+    expect(stopped).not.toEqual([]);
+    for (const pid of stopped) expect((await run('/bin/kill', ['-STOP', String(pid)], USER)).status).toBe(0);
+    const answers = await Promise.all(urls.map((url) => own.ask('connect', url, '--consumer', BOB)));
+    expect(answers.map(({ body }) => body['verdict'])).toEqual(urls.map(() => 'healthy'));
+    for (const pid of stopped) expect(children()).not.toContain(pid);
+    for (const url of urls) {
+      expect((await own.ask('validate', url)).body['verdict']).toBe('healthy');
+      for (const consumer of [ALICE, BOB]) await own.ask('disconnect', url, '--consumer', consumer);
+    }
+  });
 });

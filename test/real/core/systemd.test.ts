@@ -163,6 +163,25 @@ describe.skipIf(why !== null)(`on a host with systemd${why === null ? '' : ` (sk
     expect((await ask('disconnect', url, '--consumer', ALICE)).body['outcome']).toBe('released');
   });
 
+  it('starts and serves beside a thousand units of helpers', async () => {
+    const count = 1000;
+    const url = await volume('one-of-many');
+    await sandbox('fault', 'one-of-many', 'own-server');
+    await ask('connect', url, '--consumer', ALICE);
+    const [prefix = ''] = (await unitOf(url)).split(leafOfUrl(url));
+    await stop();
+    // As if their notes were lost: a start asks about each.
+    const begin = `seq 1 ${count} | xargs -P 8 -I N sh -c 'exec systemd-run --quiet --collect \
+      --property=SendSIGKILL=yes --unit=${prefix}$(printf %032x N).service /bin/sleep 100000'`;
+    expect(await host.run('sh', ['-c', begin])).toMatchObject({ status: 0 });
+    await start();
+    await until('it is ready', async () => (await ask('ls')).body['state'] === 'ready', 60_000);
+    expect(await ask('connect', url, '--consumer', ALICE)).toMatchObject({ status: 0, body: { changed: false } });
+    expect((await ask('disconnect', url, '--consumer', ALICE)).body['outcome']).toBe('released');
+    expect((await host.run('sh', ['-c', 'pgrep -fc "^/bin/sleep 100000"'])).stdout.trim()).toBe(String(count));
+    await host.run('systemctl', ['kill', `${prefix}0*.service`]);
+  }, 180_000);
+
   it('the broker refuses to start where the host would not see its mounts', async () => {
     const other = join(host.shared, 'cluster/other.toml');
     writeFileSync(

@@ -53,6 +53,20 @@ const unmount = (mode: 'plain' | 'detach' = 'plain', name = LEAF): Promise<Probe
 const disk = (name: string): Promise<ProbeAnswer> => ask({ kind: 'disk', path: leaf, name });
 const mounted = (): boolean => readFileSync('/proc/self/mountinfo', 'latin1').includes(` ${leaf} `);
 
+describe('a ping', () => {
+  it('is answered by a child that runs, not by one that is stopped', async () => {
+    let answered = 0;
+    const ping = (): void => child.ping(() => (answered += 1));
+    ping();
+    await until('an answer', () => answered === 1);
+    process.kill(child.pid, 'SIGSTOP');
+    await until('it is stopped', () => readFileSync(`/proc/${child.pid}/stat`, 'latin1').includes(') T '));
+    ping();
+    process.kill(child.pid, 'SIGCONT');
+    await until('an answer', () => answered === 2);
+  });
+});
+
 describe('a probe', () => {
   it('tells what a live mount answers', async () => {
     tmpfs(leaf);

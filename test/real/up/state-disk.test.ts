@@ -140,4 +140,36 @@ describe('a state disk that', () => {
     disk.thaw();
     await goesOn(host, url);
   });
+
+  it('stands still at the very first start ends that start with its name', async () => {
+    await using host = await Host.prepare();
+    using disk = new StateDisk(host);
+    disk.freeze();
+    const up = host.launchUp();
+    const isOver = (): boolean => up.child.exitCode !== null;
+    await until('it has ended by itself', isOver, 20_000);
+    expect(up.child.exitCode).not.toBe(0);
+    expect(up.output()).toMatch(/The disk of .* \(state_dir\) does not answer/);
+    disk.thaw();
+    await host.up();
+    expect((await host.ask('connect', await host.volume('v'), '--consumer', 'cli:a')).status).toBe(0);
+  });
+
+  it('keeps a killed agent from ending is named, and the next one goes on when it is back', async () => {
+    await using host = await Host.prepare();
+    using disk = new StateDisk(host);
+    await host.up();
+    const url = await host.volume('v');
+    expect((await host.ask('connect', url, '--consumer', 'cli:a')).status).toBe(0);
+    disk.freeze();
+    await host.ask('connect', url, '--consumer', 'cli:b', '--timeout', '1');
+    process.kill(host.pid('agent') ?? 0, 'SIGKILL');
+    await until('it is named', () => /agent-lingers/.test(host.log()));
+    expect(host.log()).not.toContain('agent-died');
+    disk.thaw();
+    await host.ready();
+    // Whether the disk had it in time nobody knows.
+    await host.ask('disconnect', url, '--consumer', 'cli:b');
+    await goesOn(host, url);
+  });
 });

@@ -90,6 +90,8 @@ export class FakeChild implements ProbeChild {
   readonly pid: number;
   readonly posted: { readonly id: number; readonly job: ProbeJob }[] = [];
   killed = false;
+  /** Somebody stopped it: it answers nothing at all. */
+  stopped = false;
   #answer: (id: number, answer: ProbeAnswer) => void = () => undefined;
   #exit: () => void = () => undefined;
   readonly #machine: FakeMachine;
@@ -116,6 +118,10 @@ export class FakeChild implements ProbeChild {
 
   onExit(listener: () => void): void {
     this.#exit = listener;
+  }
+
+  ping(answered: () => void): void {
+    if (!this.stopped) queueMicrotask(answered);
   }
 
   kill(): void {

@@ -1,6 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Prober, type ProbeTarget } from '../../../src/broker/prober.js';
-import { MAX_JOBS_PER_PROBE_CHILD, MAX_LEAKED_PROBE_CHILDREN } from '../../../src/core/limits.js';
+import { MAX_JOBS_PER_PROBE_CHILD, MAX_LEAKED_PROBE_CHILDREN, PROBE_PING_MS } from '../../../src/core/limits.js';
 import type { ProbeFacts } from '../../../src/core/verdict.js';
 import { FakeMachine, failing, healthy, MOUNTPOINT } from './fake-machine.js';
 
@@ -21,6 +21,10 @@ function world(): { machine: FakeMachine; prober: Prober } {
 }
 
 const posted = (machine: FakeMachine): number => machine.children.reduce((sum, { posted }) => sum + posted.length, 0);
+
+afterEach(() => {
+  vi.useRealTimers();
+});
 
 describe('probes of one volume', () => {
   it('that wait at the same time share one, which began after all of them', async () => {
@@ -109,6 +113,49 @@ describe('probes of one volume', () => {
     const facts = await prober.probe(target({ accessUid: 107, accessGid: 107 }), 'read-write');
     expect(facts).toMatchObject({ write: { errno: 'EACCES' }, search: 'granted', witness: 'present' });
     expect(machine.children).toHaveLength(2);
+  });
+});
+
+describe('a probe child that somebody stopped', () => {
+  it('says nothing about the server: the probe is made once more in a new one', async () => {
+    const { machine, prober } = world();
+    machine.answer = () => (machine.children.length === 1 ? 'hang' : healthy());
+    const asked = prober.probe(target(), 'read-only');
+    const [child] = machine.children;
+    if (child !== undefined) child.stopped = true;
+    expect(await asked).toMatchObject({ statfs: { end: 'answered' } });
+    expect(child?.killed).toBe(true);
+    await expect.poll(() => prober.using(target())).toBe('no');
+  });
+
+  it('says nothing about another volume that it was asked about a moment later', async () => {
+    vi.useFakeTimers();
+    const { machine, prober } = world();
+    machine.answer = () => 'hang';
+    const first = prober.probe(target(), 'read-only');
+    const [child] = machine.children;
+    if (child !== undefined) child.stopped = true;
+    // Its time is over a moment after the child was replaced.
+    const timeoutMs = 200 + PROBE_PING_MS + 10;
+    const second = prober.probe(target({ dev: '0:51', timeoutMs }), 'read-only');
+    await vi.advanceTimersByTimeAsync(timeoutMs + 100);
+    const [, next] = machine.children;
+    expect(next?.posted).toHaveLength(2);
+    for (const { id } of next?.posted ?? []) next?.reply(id, healthy());
+    for (const asked of [first, second]) expect(await asked).toMatchObject({ statfs: { end: 'answered' } });
+    expect(machine.children).toHaveLength(2);
+  });
+
+  it('twice is an error, never a hung server, though the killed children stay', async () => {
+    const { machine, prober } = world();
+    machine.childrenAreStuck = true;
+    machine.answer = () => {
+      for (const child of machine.children) child.stopped = true;
+      return 'hang';
+    };
+    await expect(prober.probe(target(), 'read-only')).rejects.toMatchObject({ code: 'unavailable' });
+    expect(machine.children.map(({ killed }) => killed)).toEqual([true, true]);
+    await expect.poll(() => prober.using(target())).toBe('no');
   });
 });
 

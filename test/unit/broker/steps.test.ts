@@ -1,10 +1,12 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Deadline } from '../../../src/core/deadline.js';
 import { settle, step } from '../../../src/broker/handlers/step.js';
 import { unitName } from '../../../src/broker/unit-names.js';
+import { MAX_HELPERS, UNUSED_LEAF_MS } from '../../../src/core/limits.js';
 import type { LeafState } from '../../../src/core/observation.js';
 import { STEP_KINDS, type StepEnd, type StepKind } from '../../../src/core/steps.js';
 import type { Leaf } from '../../../src/core/volume.js';
+import type { HelperEnd } from '../../../src/sys/ports.js';
 import {
   BASE,
   bench,
@@ -264,6 +266,62 @@ describe('the table, not the exit status, says what an unmount did', () => {
         Promise.resolve({ holders: [{ pid: 7, command: 'cat', by: 'descriptor' }], complete: true });
       expect(await run(world, 'unmount')).toMatchObject(refusal('busy'));
     }
+  });
+});
+
+describe('unmount helpers', () => {
+  it('are refused at their limit, and their places are free again when they have ended', async () => {
+    const { quobyte } = SETTINGS.backends;
+    const backends = { ...SETTINGS.backends, quobyte: { ...quobyte, unmountHelper: '/usr/sbin/umount.quobyte' } };
+    const world = bench({ backends });
+    world.machine.mountsNow = [entry()];
+    world.context.unmountHelpers.count = MAX_HELPERS - 1;
+    let end: (end: HelperEnd) => void = () => undefined;
+    world.machine.helper = () => new Promise((resolve) => (end = resolve));
+    expect(await run(world, 'unmount', 2000)).toMatchObject({ end: 'unknown', error: { code: 'hung' } });
+    expect(await run(world, 'unmount')).toMatchObject(refusal('resource-exhausted'));
+    end({ end: 'exited', status: 32, output: '' });
+    await expect.poll(() => world.context.unmountHelpers.count).toBe(MAX_HELPERS - 1);
+  });
+});
+
+describe('a leaf that is made', () => {
+  afterEach(() => {
+    vi.useRealTimers();
+  });
+
+  it('and not used is removed after a while, one that was mounted is not', async () => {
+    vi.useFakeTimers();
+    const world = bench();
+    expect(await run(world, 'make-leaf')).toEqual({ end: 'done', changed: true });
+    await vi.advanceTimersByTimeAsync(UNUSED_LEAF_MS - 1000);
+    expect(world.machine.leaves.get(MOUNTPOINT)).toBe('empty');
+    await vi.advanceTimersByTimeAsync(2000);
+    expect(world.machine.leaves.get(MOUNTPOINT)).toBeUndefined();
+
+    expect(await run(world, 'make-leaf')).toEqual({ end: 'done', changed: true });
+    world.machine.helper = () => {
+      world.machine.mountsNow = [entry()];
+      return Promise.resolve({ end: 'exited', status: 0, output: '' });
+    };
+    expect(world.context.unusedLeaves.count).toBe(1);
+    expect(await run(world, 'mount')).toEqual({ end: 'done', changed: true });
+    expect(world.context.unusedLeaves.count).toBe(0);
+    world.machine.mountsNow = [];
+    await vi.advanceTimersByTimeAsync(3 * UNUSED_LEAF_MS);
+    expect(world.machine.leaves.get(MOUNTPOINT)).toBe('empty');
+  });
+
+  it('stays while something is done there', async () => {
+    vi.useFakeTimers();
+    const world = bench();
+    expect(await run(world, 'make-leaf')).toEqual({ end: 'done', changed: true });
+    const unlock = await world.context.locks.take(MOUNTPOINT, 0);
+    await vi.advanceTimersByTimeAsync(UNUSED_LEAF_MS + 1000);
+    expect(world.machine.leaves.get(MOUNTPOINT)).toBe('empty');
+    unlock?.();
+    await vi.advanceTimersByTimeAsync(UNUSED_LEAF_MS + 1000);
+    expect(world.machine.leaves.get(MOUNTPOINT)).toBeUndefined();
   });
 });
 

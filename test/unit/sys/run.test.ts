@@ -2,7 +2,7 @@ import { chmodSync, fstatSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { MAX_HELPER_OUTPUT_BYTES } from '../../../src/core/limits.js';
+import { MAX_HELPER_OUTPUT_BYTES, MAX_TOOLS } from '../../../src/core/limits.js';
 import { killSession, outputMemory, printed, runTool, startHelper, startNode, within } from '../../../src/sys/run.js';
 import { until } from '../../rig/until.js';
 
@@ -79,6 +79,23 @@ describe('a tool of the system', () => {
     expect(end).toMatchObject({ status: 0, stdout: 'done\n' });
     expect(performance.now() - before).toBeLessThan(2000);
     process.kill(Number(readFileSync(join(directory, 'pid'), 'utf8')), 'SIGKILL');
+  });
+
+  it('waits for others within its time, when too many are at work', async () => {
+    const log = join(directory, 'log');
+    const go = join(directory, 'go');
+    writeFileSync(log, '');
+    const tool = script(`printf + >> ${log}; while [ ! -e ${go} ]; do /bin/sleep 0.05; done; printf - >> ${log}`);
+    const many = Array.from({ length: 3 * MAX_TOOLS }, () => runTool(tool, [], 60_000));
+    await until('as many as may be are at work', () => readFileSync(log, 'utf8').length >= MAX_TOOLS);
+    expect(await runTool(tool, [], 200)).toEqual({ end: 'deadline' });
+    writeFileSync(go, '');
+    for (const end of await Promise.all(many)) expect(end).toMatchObject({ end: 'exited', status: 0 });
+    let atWork = 0;
+    for (const mark of readFileSync(log, 'utf8')) {
+      atWork += mark === '+' ? 1 : -1;
+      expect(atWork).toBeLessThanOrEqual(MAX_TOOLS);
+    }
   });
 
   it('must be named by an absolute path', async () => {

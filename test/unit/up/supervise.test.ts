@@ -34,6 +34,7 @@ function start(
     { name: 'agent', module, args: [join(home, 'log')], firstEnv, giveUp },
     {
       ready: (pid) => seen.ready.push(pid),
+      lingering: () => undefined,
       restarting: (_, how) => seen.restarts.push(how),
       gaveUp: (error) => seen.gaveUp.push(error),
     },
