@@ -8,6 +8,7 @@ import { KeyLocks } from '../core/key-locks.js';
 import { Bound } from './bound.js';
 import { Clients } from './clients.js';
 import { LeafWatch } from './leaf-watch.js';
+import { HelperOutputs } from './helper-outputs.js';
 import { Prober } from './prober.js';
 import { UnitsSeen } from './units-seen.js';
 
@@ -41,6 +42,7 @@ export interface Context extends BrokerPorts {
   readonly locks: KeyLocks;
   /** Mount helpers at work now. */
   readonly helpers: { count: number };
+  readonly helperOutputs: HelperOutputs;
   readonly clients: Clients;
   readonly bound: Bound;
   /** Whether the units that an earlier process left are among the clients. */
@@ -58,6 +60,7 @@ export function createContext(ports: BrokerPorts): Context {
     prober: new Prober(ports.machine),
     locks: new KeyLocks(ports.machine.clock),
     helpers: { count: 0 },
+    helperOutputs: new HelperOutputs(),
     clients: new Clients(ports.machine.notes, ports.machine.bootId),
     bound: new Bound(ports.machine.notes, ports.machine.bootId),
     unitsKnown: { done: false },

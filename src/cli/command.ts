@@ -67,6 +67,11 @@ export interface Group {
 export const URL_OPERAND: Operand = { name: 'URL', field: 'url' };
 /** `--disk NAME`. */
 export const DISK: Option = { value: 'NAME', description: 'a file in the volume: one path component' };
+/** Of the commands that may run a mount helper. */
+export const SHOW_HELPER_OUTPUT: Option = {
+  value: null,
+  description: 'after a failure print all that the mount helper printed, which may hold secrets; root only',
+};
 /** `--timeout S` where an answer may take long. */
 export const LONG = timeout(DEFAULT_DEADLINE_MS / 1000);
 /** `--timeout S` where it may not. */

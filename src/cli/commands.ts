@@ -10,6 +10,7 @@ import {
   LONG,
   post,
   SHORT,
+  SHOW_HELPER_OUTPUT,
   URL_OPERAND,
   type Command,
   type Group,
@@ -77,6 +78,7 @@ export const COMMANDS: readonly Command[] = [
       consumer: CONSUMER,
       'read-only': { value: null, description: 'the attachment only reads' },
       timeout: LONG,
+      'show-helper-output': SHOW_HELPER_OUTPUT,
       'dry-run': { value: null, description: 'only say what would be done' },
     },
     question: (given) =>
@@ -93,7 +95,7 @@ export const COMMANDS: readonly Command[] = [
     name: 'disconnect',
     summary: 'end an attachment; unmount the volume if nobody else uses it',
     operands: [URL_OPERAND],
-    options: { disk: DISK, consumer: CONSUMER, timeout: LONG },
+    options: { disk: DISK, consumer: CONSUMER, timeout: LONG, 'show-helper-output': SHOW_HELPER_OUTPUT },
     question: (given) =>
       post('/v1/disconnect', given, DEFAULT_DEADLINE_MS, {
         url: given.operands[0],

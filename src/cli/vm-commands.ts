@@ -12,6 +12,7 @@ import {
   misuse,
   post,
   SHORT,
+  SHOW_HELPER_OUTPUT,
   URL_OPERAND,
   type Command,
   type Given,
@@ -38,6 +39,7 @@ export const VM_COMMANDS: readonly Command[] = [
       persistent: { value: null, description: "at the domain's next start too; needed where it does not run" },
       create: { value: 'SIZE', description: 'make an image of that size if the file does not exist, for instance 10G' },
       timeout: LONG,
+      'show-helper-output': SHOW_HELPER_OUTPUT,
     },
     question: (given: Given): Question => {
       const [domain, url] = given.operands;
@@ -61,8 +63,8 @@ export const VM_COMMANDS: readonly Command[] = [
     name: 'vm detach',
     summary: 'take a disk from a domain, and end its attachment once the guest has let go',
     operands: [DOMAIN, { name: 'TARGET or URL', field: 'target' }],
-    options: { disk: DISK, timeout: LONG },
-    usage: 'DOMAIN (TARGET | URL --disk NAME) [--timeout S]',
+    options: { disk: DISK, timeout: LONG, 'show-helper-output': SHOW_HELPER_OUTPUT },
+    usage: 'DOMAIN (TARGET | URL --disk NAME) [--timeout S] [--show-helper-output]',
     question: (given: Given): Question => {
       const [domain, choice = ''] = given.operands;
       const { disk } = given.text;

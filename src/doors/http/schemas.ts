@@ -160,6 +160,8 @@ export const errorReply = z.object({
     field: z.string().optional().meta({ description: 'The field of the request at fault.' }),
     retryable: z.boolean().meta({ description: 'May the same request succeed later?' }),
     leaf: leaf.optional(),
-    helperOutput: z.string().optional().meta({ description: 'What the mount helper printed, redacted.' }),
+    helperOutput: z.string().optional().meta({
+      description: 'What the mount helper printed: lines of known harmless forms, and how many were withheld.',
+    }),
   }),
 });

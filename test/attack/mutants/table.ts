@@ -582,6 +582,21 @@ const SHARING: readonly Mutant[] = [
     ],
   },
   {
+    name: 'what a helper says in no known form is shown',
+    claims: ['000-14', '000-15', '001-11', '004-8', '004-10'],
+    file: 'src/core/helper-output.ts',
+    project: 'fast',
+    from: '(line) => KNOWN.test(line)',
+    to: '() => true',
+    caughtBy: [
+      ...by(`${CORE}/helper-output.test.ts`, 'what a helper printed > is withheld in no known form: %j'),
+      ...by(
+        `${BROKER}/steps.test.ts`,
+        'a mount helper > that says a secret in no known form: only a count leaves the broker; known lines are shown, the rest is kept for root',
+      ),
+    ],
+  },
+  {
     name: 'the log names volumes',
     claims: ['000-15', '001-11', '004-8', '004-10'],
     file: 'src/sys/log.ts',

@@ -72,8 +72,20 @@ describe('a helper that', () => {
     expect(answer).toMatchObject({ status: 12, error: { code: 'helper-failed', leaf: leafOfUrl(url) } });
     expect(JSON.stringify(answer.body)).not.toContain('hunter2');
     expect(answer.error?.message).not.toContain('Einhängen');
-    expect(JSON.stringify(answer.body)).toContain('Einhängen');
+    expect(answer.error?.helperOutput).toBe('1 line withheld; --show-helper-output as root shows it');
     expect(mountsAt(url)).toBe(0);
+  });
+
+  it('fails: root, and nobody else, is shown all that it said on demand', async () => {
+    const name = 'v-all-said';
+    const url = await host.volume(name);
+    await host.sandbox('fault', name, 'helper-fails', '32', 'logged in with phrase hunter2');
+    const plain = await connect(url);
+    expect(plain.error?.helperOutput).toBe('1 line withheld; --show-helper-output as root shows it');
+    const all = await connect(url, '--show-helper-output');
+    expect(all).toMatchObject({ status: 12, error: { code: 'helper-failed', leaf: leafOfUrl(url) } });
+    expect(all.error?.helperOutput).toContain('logged in with phrase hunter2');
+    await host.sandbox('heal', name);
   });
 
   it('ends with success and mounts nothing fails the connect', async () => {

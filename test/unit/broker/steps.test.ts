@@ -292,6 +292,20 @@ describe('a mount helper', () => {
     expect(JSON.stringify(end)).not.toMatch(/hunter2|volume-00001|\u001b/);
   });
 
+  it('that says a secret in no known form: only a count leaves the broker; known lines are shown, the rest is kept for root', async () => {
+    const world = ready();
+    const output = `mount.quobyte: no such volume\nlogged in with password hunter2\ncannot mount at ${MOUNTPOINT}: Permission denied\n`;
+    world.machine.helper = () => Promise.resolve({ end: 'exited', status: 4, output });
+    const end = await run(world, 'mount');
+    expect(end).toMatchObject({
+      error: {
+        helperOutput:
+          'mount.quobyte: no such volume; cannot mount at [hidden]: Permission denied; 1 line withheld; --show-helper-output as root shows it',
+      },
+    });
+    expect(world.context.helperOutputs.of(LEAF as Leaf)).toContain('hunter2');
+  });
+
   it('that mounts another volume is undone', async () => {
     const world = ready();
     world.machine.helper = () => {

@@ -208,6 +208,17 @@ describe('for people', () => {
     expect([status, out]).toEqual([12, '']);
     expect(err).toBe('fairlead: Look at the client. [helper-failed]\nthe helper said: no route\n');
   });
+  test.skipIf(process.geteuid?.() !== 0)(
+    '--show-helper-output is for root alone, and nothing is asked of the agent for others',
+    async () => {
+      const { status, err } = await fairlead(['connect', URL_, '--consumer', 'cli:a', '--show-helper-output'], {
+        uid: 4242,
+      });
+      expect(status).toBe(ERROR_CODES['permission-denied'].exit);
+      expect(err).toContain('Only root may see all');
+      expect(asked).toEqual([]);
+    },
+  );
   test('nothing that the agent says reaches the terminal as a control', async () => {
     answer.body = { verdict: 'healthy', reason: 'a\u001b[31mb\nc\u202ed', mountpoint: '/m', leaf: LEAF };
     const { out } = await fairlead(['validate', URL_]);
@@ -259,10 +270,10 @@ describe('disks of virtual machines, for people', () => {
     for (const name of ['attach', 'detach', 'extend', 'ls']) expect(group.out).toContain(`  vm ${name} `);
     expect(group.out).not.toContain('disk-config');
     expect((await fairlead(['vm', 'detach', '--help'])).out).toContain(
-      'Usage: fairlead vm detach DOMAIN (TARGET | URL --disk NAME) [--timeout S]\n',
+      'Usage: fairlead vm detach DOMAIN (TARGET | URL --disk NAME) [--timeout S] [--show-helper-output]\n',
     );
     expect((await fairlead(['vm', 'attach', '-h'])).out).toContain(
-      'Usage: fairlead vm attach DOMAIN URL --disk NAME [--format raw|qcow2] [--target DEV] [--bus virtio|scsi] [--read-only] [--persistent] [--create SIZE] [--timeout S]\n',
+      'Usage: fairlead vm attach DOMAIN URL --disk NAME [--format raw|qcow2] [--target DEV] [--bus virtio|scsi] [--read-only] [--persistent] [--create SIZE] [--timeout S] [--show-helper-output]\n',
     );
     expect(await fairlead(['vm', 'atach'])).toMatchObject({
       status: 2,
