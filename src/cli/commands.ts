@@ -7,6 +7,7 @@ import {
   DISK,
   fields,
   flag,
+  GOES_ON,
   LONG,
   post,
   SHORT,
@@ -89,7 +90,12 @@ export const COMMANDS: readonly Command[] = [
         ...flag(given, 'dry-run', 'dryRun'),
       }),
     show: showConnect,
-    notes: ['Saying it again changes nothing. A disk need not exist yet: the answer says whether it does.'],
+    interrupted:
+      'Unless the attachment was made already, none is: the agent waits for the end of the mount helper, and undoes what it began. fairlead ls shows what is left.',
+    notes: [
+      '--timeout is the time of the mount helper too, if mount_timeout is not sooner: then it is ended, unless what it started may serve somebody, and what was begun is undone. Ctrl-C ends no helper early; when the helper has ended, what was begun is undone.',
+      'Saying it again changes nothing. A disk need not exist yet: the answer says whether it does.',
+    ],
   },
   {
     name: 'disconnect',
@@ -102,7 +108,10 @@ export const COMMANDS: readonly Command[] = [
         ...fields(given, 'disk', 'consumer'),
       }),
     show: showDisconnect,
+    interrupted: GOES_ON,
     notes: [
+      '--timeout is the time of an unmount helper too: then it is ended. Ctrl-C stops nothing.',
+
       'Every outcome is an answer with exit status 0: released, releasing, still-used, busy, hung, not-connected. After busy, hung and releasing Fairlead goes on trying by itself.',
     ],
   },
@@ -173,6 +182,7 @@ export const COMMANDS: readonly Command[] = [
       deadlineMs: DEFAULT_SHORT_DEADLINE_MS,
     }),
     show: showLift,
+    interrupted: GOES_ON,
     notes: [
       'It is refused as busy while a domain, running or stopped, names a file there, while a process has something open there, and while that cannot be found out.',
       'Say it only when you know that nobody uses the mount: whoever uses it without libvirt and has nothing open now is not seen.',
@@ -189,6 +199,7 @@ export const COMMANDS: readonly Command[] = [
       deadlineMs: DEFAULT_DEADLINE_MS,
     }),
     show: showAbort,
+    interrupted: GOES_ON,
     notes: [
       'The last way out, for a storage service that will not answer again. Only a mount that hangs at this moment is aborted.',
       'Processes with open files there see "Transport endpoint is not connected" and must be restarted: ls shows them. The volume is mounted again for its users.',

@@ -10,6 +10,7 @@ import { showEscaped } from '../core/text.js';
 import { VERSION } from '../core/version.js';
 import { readArguments, type Said } from './arguments.js';
 import { ask } from './ask.js';
+import type { Command } from './command.js';
 import { helpText } from './help.js';
 
 const DEFAULT_SOCKET = '/run/fairlead/agent.sock';
@@ -64,6 +65,9 @@ async function carryOut(said: Said, format: Format): Promise<number> {
     const message = 'Only root may see all that a mount helper printed. Ask as root, or without --show-helper-output.';
     throw new FairleadError('permission-denied', message, { field: 'show-helper-output' });
   }
+  process.once('SIGINT', () => {
+    interrupt(command);
+  });
   let reply: unknown;
   try {
     reply = await ask(socket, command.question(given));
@@ -80,6 +84,13 @@ async function carryOut(said: Said, format: Format): Promise<number> {
   }
   print(format, reply, () => command.show(reply, given));
   return command.exit?.(reply) ?? 0;
+}
+
+/** Says what becomes of the request, and ends as Ctrl-C ends a program: a shell that runs several stops then. */
+function interrupt({ interrupted }: Command): void {
+  process.stderr.write(`fairlead: interrupted. ${interrupted ?? 'Nothing is changed by that.'}\n`, () => {
+    process.kill(process.pid, 'SIGINT');
+  });
 }
 
 /** The error with all that the helper printed, from the broker; as it was, where nothing of it was withheld. */

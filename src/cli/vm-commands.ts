@@ -7,6 +7,7 @@ import {
   DISK,
   fields,
   flag,
+  GOES_ON,
   get,
   LONG,
   misuse,
@@ -54,7 +55,9 @@ export const VM_COMMANDS: readonly Command[] = [
       });
     },
     show: showAttach,
+    interrupted: GOES_ON,
     notes: [
+      '--timeout is the time of the mount helper too, if mount_timeout is not sooner: then it is ended, unless what it started may serve somebody. Ctrl-C stops nothing.',
       'DOMAIN is a name or a UUID, as virsh list shows them. Saying it again changes nothing. What fails is undone; only an image that was made stays.',
       'SIZE is in bytes, or with K, M, G or T (powers of 1024). A file that exists is never touched.',
     ],
@@ -78,6 +81,7 @@ export const VM_COMMANDS: readonly Command[] = [
       return post('/v1/vm/detach', given, DEFAULT_DEADLINE_MS, { domain, ...chosen });
     },
     show: showDetach,
+    interrupted: GOES_ON,
     notes: [
       'A guest that refuses keeps the disk and its attachment; the error is busy. Outcomes of the mount are those of disconnect.',
       'For a domain that does not exist any more: its UUID, with URL and --disk, ends what is left of its attachment.',
@@ -93,6 +97,7 @@ export const VM_COMMANDS: readonly Command[] = [
       return post('/v1/vm/extend', given, DEFAULT_DEADLINE_MS, { domain, target, bytes: parseSize(size, 'size') });
     },
     show: showExtend,
+    interrupted: GOES_ON,
     notes: [
       'SIZE is the new size: bytes, or a number with K, M, G or T (powers of 1024). No disk is ever made smaller.',
     ],

@@ -201,7 +201,7 @@ function failure({ context, place }: Attempt, ended: HelperEnd, helperOutput: st
       return refused(
         place,
         'deadline-exceeded',
-        'The mount helper did not end within its time and was ended. Look at the storage service, or allow more time.',
+        'The mount helper did not end within its time and was ended. Look at the storage service, or allow more time (--timeout, mount_timeout).',
         { helperOutput },
       );
     case 'signalled':

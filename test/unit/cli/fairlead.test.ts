@@ -49,6 +49,7 @@ beforeAll(async () => {
         path: request.url ?? '',
         body: text === '' ? null : (JSON.parse(text) as unknown),
       });
+      if (answer.status === 0) return;
       response.writeHead(answer.status, { 'content-type': 'application/json' });
       response.end(typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body));
     });
@@ -396,6 +397,27 @@ test('it works through a link, from any directory', async () => {
   expect(stdout).toMatch(/^fairlead \d+\.\d+\.\d+\n$/);
 });
 
+test.each([
+  ['connect', ['connect', URL_, '--consumer', 'cli:a'], 'undoes what it began'],
+  ['disconnect', ['disconnect', URL_, '--consumer', 'cli:a'], 'The agent goes on with it all the same'],
+  ['vm detach', ['vm', 'detach', 'web', 'vdb'], 'The agent goes on with it all the same'],
+  ['ls', ['ls'], 'Nothing is changed by that'],
+])('Ctrl-C during %s says what becomes of it, and ends by the signal', async (_, words, said) => {
+  answer = { status: 0, body: null };
+  const child = spawn(process.execPath, [program, ...words, '--socket', socket], { cwd: '/' });
+  let err = '';
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  const ended = new Promise<string | null>((resolve) => {
+    child.on('close', (_status, signal) => {
+      resolve(signal);
+    });
+  });
+  await expect.poll(() => asked.length, { timeout: 10_000, interval: 10 }).toBe(1);
+  child.kill('SIGINT');
+  expect(await ended).toBe('SIGINT');
+  expect(err).toMatch(/^fairlead: interrupted\. .*\n$/);
+  expect(err).toContain(said);
+});
 test('a reader that goes away is no error', async () => {
   answer.body = {
     findings: Array.from({ length: 20_000 }, () => ({ subject: 's', severity: 'warning', message: 'm', mend: 'x' })),
