@@ -202,7 +202,7 @@ export const COMMANDS: readonly Command[] = [
     interrupted: GOES_ON,
     notes: [
       'The last way out, for a storage service that will not answer again. Only a mount that hangs at this moment is aborted.',
-      'Processes with open files there see "Transport endpoint is not connected" and must be restarted: ls shows them. The volume is mounted again for its users.',
+      'Processes with open files there see "Transport endpoint is not connected" and must be restarted: ls shows them. The volume is mounted again for its users as soon as its storage answers; a guest may have the disk detached and attached again instead of being restarted.',
     ],
   },
   ...VM_COMMANDS,

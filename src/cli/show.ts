@@ -181,7 +181,9 @@ export function showAbort(reply: unknown): string {
     'The connection is aborted: everybody with open files on this mount gets errors from them now.',
     usedBy.length === 0
       ? 'Nobody is attached, so the mount is taken away.'
-      : escapeForLog(`It is mounted again for ${usedBy.join(', ')}; fairlead ls shows which processes to restart.`),
+      : escapeForLog(
+          `It is mounted again for ${usedBy.join(', ')} as soon as its storage answers; fairlead ls then shows which processes to restart.`,
+        ),
   ].join('\n');
 }
 

@@ -5,6 +5,7 @@ import { FairleadError } from '../core/errors.js';
 import type { Finding } from '../core/broker-api.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
 import type { SetAsideRecord } from '../core/records.js';
+import { listed } from '../core/text.js';
 import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
 import { Deadline } from './deadline.js';
@@ -59,7 +60,11 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       );
       break;
     case 'vanished':
-      add('error', 'It has users and somebody else has unmounted it.', 'Connect it again, by any of its users.');
+      add(
+        'error',
+        'It has users and is not mounted any more: somebody else has unmounted it, or it could not be mounted again after a start.',
+        'Connect it again, by any of its users.',
+      );
       break;
     case 'foreign':
       add(
@@ -104,7 +109,15 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
   }
   if (mount.needsRestart.length > 0) {
     const who = mount.needsRestart.map(({ pid, command }) => `${command} (pid ${pid})`).join(', ');
-    add('warning', 'It died and was mounted again; some processes still hold the dead mount.', `Restart ${who}.`);
+    // A guest need not be restarted to get another file descriptor: its disk can be plugged out and in.
+    const domains = mount.attachments.map(({ consumer }) => consumer).filter((name) => /^(?:vm|nova):/.test(name));
+    const milder =
+      domains.length === 0 ? '' : ` Milder for guests (${listed(domains)}): detach the disk, and attach it again.`;
+    add(
+      'warning',
+      'It died and was mounted again; some processes still hold the dead mount.',
+      `Restart ${who}.${milder}`,
+    );
   }
   return found;
 }

@@ -1,5 +1,6 @@
 // The leaf directory: made empty, 0700, root's; removed only when it is empty and nothing is mounted or mounting there.
 
+import { errnoOf } from '../../sys/libc/errors.js';
 import type { Context } from '../context.js';
 import type { Place } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
@@ -9,6 +10,11 @@ import { look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED } from '../step-ends.js';
 import type { Executor } from './step.js';
 
+const BASE_FULL =
+  'The disk of the mount base is full, or its quota is used up, so no directory can be made there. Free some space (df -h and df -i of the base), then try again.';
+const BASE_READ_ONLY =
+  'The disk of the mount base is read-only, so no directory can be made there. Look at the kernel log, then remount it.';
+
 /** Makes the leaf, if nothing is there; a mounted or an empty leaf is done already. */
 export const makeLeaf: Executor = async ({ context, place, deadline, begin }) => {
   place.authorise();
@@ -17,9 +23,22 @@ export const makeLeaf: Executor = async ({ context, place, deadline, begin }) =>
   if (requireRecognised(place, sight) !== null) return UNCHANGED;
   if (sight.directory === 'absent') {
     begin();
-    if (context.machine.directories.makeLeaf(place.base, place.volume.leaf) === 'made') {
-      context.reach('broker.make-leaf.done');
-      return CHANGED;
+    try {
+      if (context.machine.directories.makeLeaf(place.base, place.volume.leaf) === 'made') {
+        context.reach('broker.make-leaf.done');
+        return CHANGED;
+      }
+    } catch (error) {
+      // With these errors mkdirat(2) has made nothing.
+      switch (errnoOf(error)) {
+        case 'ENOSPC':
+        case 'EDQUOT':
+          return refused(place, 'resource-exhausted', BASE_FULL);
+        case 'EROFS':
+          return refused(place, 'unavailable', BASE_READ_ONLY);
+        default:
+          throw error;
+      }
     }
   }
   const { directory } = await look(context, place, deadline);

@@ -267,6 +267,25 @@ describe('the table, not the exit status, says what an unmount did', () => {
   });
 });
 
+describe('a leaf that cannot be made', () => {
+  it.each([
+    ['ENOSPC', 'resource-exhausted', /disk of the mount base is full/],
+    ['EDQUOT', 'resource-exhausted', /disk of the mount base is full/],
+    ['EROFS', 'unavailable', /disk of the mount base is read-only/],
+  ] as const)(
+    'for %s is refused with the disk as the reason, and no helper is blamed',
+    async (code, refusedAs, words) => {
+      const world = bench();
+      world.machine.directories.makeLeaf = () => {
+        throw Object.assign(new Error('mkdirat'), { code });
+      };
+      const end = await run(world, 'make-leaf');
+      expect(end).toMatchObject(refusal(refusedAs));
+      expect(end).toMatchObject({ error: { message: expect.stringMatching(words) as string } });
+    },
+  );
+});
+
 describe('a mount helper', () => {
   function ready(): Bench {
     const world = bench();

@@ -418,6 +418,11 @@ test.each([
   expect(err).toMatch(/^fairlead: interrupted\. .*\n$/);
   expect(err).toContain(said);
 });
+test('after abort it is not said that the volume is mounted again before its storage answers', async () => {
+  answer.body = { verdict: 'stale', usedBy: ['cli:a'] };
+  const { out } = await fairlead(['abort', LEAF]);
+  expect(out).toContain('It is mounted again for cli:a as soon as its storage answers');
+});
 test('a reader that goes away is no error', async () => {
   answer.body = {
     findings: Array.from({ length: 20_000 }, () => ({ subject: 's', severity: 'warning', message: 'm', mend: 'x' })),

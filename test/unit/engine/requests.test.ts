@@ -531,6 +531,20 @@ describe('a connect', () => {
     expect(bench.engine.list().mounts[0]?.needsRestart).toEqual([holder]);
   });
 
+  it('names the guest, and the milder way, where a guest holds a dead mount', async () => {
+    const bench = await withAlice();
+    const guest = 'vm:11111111-2222-4333-8444-555555555555' as typeof ALICE;
+    const holder = { pid: 7, command: 'qemu-system-x86', by: 'descriptor' } as const;
+    await bench.connect(VOLUME, guest).promise;
+    Object.assign(bench.at(VOLUME), { judgement: DEAD, holders: [holder] });
+    await bench.connect(VOLUME, BOB).promise;
+    const found = await bench.engine.examine({ deadlineMs: 1000, signal: new AbortController().signal });
+    const mend = found.map((one) => one.mend).find((text) => text.startsWith('Restart'));
+    expect(mend).toBe(
+      `Restart qemu-system-x86 (pid 7). Milder for guests (${guest}): detach the disk, and attach it again.`,
+    );
+  });
+
   it('says that read-only is advisory where the mount is writable', async () => {
     const bench = await started();
     expect((await bench.connect(VOLUME, ALICE, { readOnly: true }).promise).notes).toHaveLength(1);
