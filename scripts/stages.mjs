@@ -92,8 +92,9 @@ function count(file) {
     const report = JSON.parse(readFileSync(file, 'utf8'));
     const tests = report.testResults.flatMap(({ assertionResults }) => assertionResults);
     const of = (...kinds) => tests.filter(({ status }) => kinds.includes(status));
-    const broken = report.testResults.filter(({ status, assertionResults, message }) => {
-      return status === 'failed' && message !== '' && assertionResults.every((one) => one.status !== 'failed');
+    // What fails outside of every test, as a hook does, fails the file: its tests only count as skipped.
+    const broken = report.testResults.filter(({ status, assertionResults }) => {
+      return status === 'failed' && assertionResults.every((one) => one.status !== 'failed');
     });
     return {
       passed: of('passed').length,
@@ -102,7 +103,9 @@ function count(file) {
       names: of('skipped', 'pending', 'todo').map(({ fullName }) => fullName),
       failures: [
         ...of('failed').map(({ fullName, failureMessages }) => `\n${fullName}\n${failureMessages.join('\n')}`),
-        ...broken.map(({ name, message }) => `\n${name}\n${message}`),
+        ...broken.map(
+          ({ name, message }) => `\n${name}\n${message || 'A hook failed. Run this file alone to see which.'}`,
+        ),
       ],
     };
   } catch (error) {

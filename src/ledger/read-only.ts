@@ -4,12 +4,11 @@
 import { copyFile, mkdtemp, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { FairleadError } from '../core/errors.js';
-import { LEDGER_STALL_MS } from '../core/limits.js';
 import type { LedgerSnapshot } from '../core/records.js';
 import type { OpenLedger } from './client.js';
 import { checkFiles, filesIn, hasErrno } from './files.js';
 import { migrate } from './schema.js';
-import { diskStands, whenWritable } from './state-disk.js';
+import { unlessItStands, whenWritable } from './state-disk.js';
 import { openDatabase } from './sqlite.js';
 import { LedgerStore } from './store.js';
 
@@ -40,7 +39,7 @@ const EMPTY: LedgerSnapshot = {
  */
 export async function openReadOnly(options: ReadOnlyOptions): Promise<OpenLedger> {
   const { directory, fault } = options;
-  const snapshot = await within(readCopy(options), directory);
+  const snapshot = await unlessItStands(readCopy(options), directory);
   const isBack = new FairleadError('unavailable', 'The disk of state_dir can be written to again: starting anew.', {
     field: 'state_dir',
   });
@@ -101,18 +100,4 @@ function load(path: string): LedgerSnapshot {
 
 function date(): string {
   return new Date().toISOString();
-}
-
-async function within<T>(wanted: Promise<T>, directory: string): Promise<T> {
-  let timer;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(diskStands(directory));
-    }, LEDGER_STALL_MS);
-  });
-  try {
-    return await Promise.race([wanted, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

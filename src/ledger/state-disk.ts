@@ -14,14 +14,24 @@ const ATTEMPT_PAUSE_MS = 2000;
 
 /** Why nothing can be written in the directory, or null. It takes at most {@link LEDGER_STALL_MS}. */
 export async function stateDiskFault(directory: string): Promise<FairleadError | null> {
+  try {
+    return await unlessItStands(attempt(directory), directory);
+  } catch (error) {
+    if (error instanceof FairleadError) return error;
+    throw error;
+  }
+}
+
+/** What the disk answers. Throws `unavailable` if that takes longer than {@link LEDGER_STALL_MS}. */
+export async function unlessItStands<T>(wanted: Promise<T>, directory: string): Promise<T> {
   let timer;
-  const late = new Promise<FairleadError>((resolve) => {
+  const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      resolve(diskStands(directory));
+      reject(diskStands(directory));
     }, LEDGER_STALL_MS);
   });
   try {
-    return await Promise.race([attempt(directory), late]);
+    return await Promise.race([wanted, late]);
   } finally {
     clearTimeout(timer);
   }

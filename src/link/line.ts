@@ -4,7 +4,7 @@
 
 import type { z } from 'zod';
 import { type Clock, NOT_NEEDED } from '../core/clock.js';
-import { errorFromBody, FairleadError } from '../core/errors.js';
+import { type ErrorCode, errorFromBody, FairleadError } from '../core/errors.js';
 import { encodeFrame, FrameDecoder, type Transport } from '../core/frames.js';
 import {
   LINK_HELLO_MS,
@@ -103,20 +103,10 @@ class Connection {
     const reply = await Promise.race([answered, timeUp]);
     late.abort(NOT_NEEDED);
     if (reply === 'late') {
-      const message = `${this.#name.replace(/^t/, 'T')} did not answer in time. Try again.`;
-      return { end: 'lost', error: new FairleadError('deadline-exceeded', message) };
+      return lost('deadline-exceeded', `${capital(this.#name)} did not answer in time. Try again.`);
     }
-    return reply === 'closed' ? this.#lost() : this.#read(question, reply, parts);
-  }
-
-  #lost(): { readonly end: 'lost'; readonly error: FairleadError } {
-    const message = `The connection to ${this.#name} ended before it answered. Try again.`;
-    return { end: 'lost', error: new FairleadError('unavailable', message) };
-  }
-
-  #odd(): { readonly end: 'lost'; readonly error: FairleadError } {
-    const message = `${this.#name.replace(/^t/, 'T')} gave an answer that cannot be understood. Report this.`;
-    return { end: 'lost', error: new FairleadError('internal', message) };
+    if (reply !== 'closed') return this.#read(question, reply, parts);
+    return lost('unavailable', `The connection to ${this.#name} ended before it answered. Try again.`);
   }
 
   #read<R, P>(question: Question<R, P>, reply: Reply, parts: readonly unknown[]): Answer<R, P> {
@@ -126,7 +116,7 @@ class Connection {
     const read = parts.map((part) => form?.safeParse(part) ?? { success: false as const });
     if (result?.success !== true || read.some((part) => !part.success)) {
       // Those who ask of other volumes must not suffer from an answer about this one.
-      return this.#odd();
+      return lost('internal', `${capital(this.#name)} gave an answer that cannot be understood. Report this.`);
     }
     return { end: 'ok', result: result.data, parts: read.flatMap((part) => (part.success ? [part.data] : [])) };
   }
@@ -149,6 +139,15 @@ class Connection {
     }
     if (broken !== null) this.close();
   }
+}
+
+/** The other as the first word of a sentence. */
+function capital(name: string): string {
+  return name.replace(/^t/, 'T');
+}
+
+function lost(code: ErrorCode, message: string): { readonly end: 'lost'; readonly error: FairleadError } {
+  return { end: 'lost', error: new FairleadError(code, message) };
 }
 
 /** See the file's head. */
@@ -206,7 +205,7 @@ export class Line {
       const error = new FairleadError(
         connection === null ? 'unavailable' : 'deadline-exceeded',
         connection === null
-          ? `${name.replace(/^t/, 'T')} does not run, or cannot be reached. Start it (fairlead doctor says how), then try again.`
+          ? `${capital(name)} does not run, or cannot be reached. Start it (fairlead doctor says how), then try again.`
           : `There was no time left to ask ${name}. Try again with a later deadline.`,
       );
       return { end: 'unsent', error };

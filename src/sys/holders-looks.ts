@@ -4,10 +4,8 @@
 
 import { HOLDER_LOOK_MS, MAX_HUNG_LOOKS } from '../core/limits.js';
 import { errnoOf } from './libc/errors.js';
+import { ENDED } from './process-files.js';
 import { within } from './run.js';
-
-/** What an entry of /proc answers when its process or descriptor has ended. */
-export const ENDED: readonly string[] = ['ENOENT', 'ESRCH'];
 
 /** The looks of one search. */
 export class Looks {

@@ -7,9 +7,10 @@ import { type MountEntry, parseMountTable } from '../core/mountinfo.js';
 import { errnoOf } from './libc/errors.js';
 import { mountIdentity, ownMounts } from './namespace.js';
 import type { Namespaces } from './ports.js';
+import { ENDED, ifThere } from './process-files.js';
 
 /** What is said of a process that has gone, of a zombie, and of a thread that is ending. */
-const GONE: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'EINVAL']);
+const GONE: readonly string[] = [...ENDED, 'EINVAL'];
 /** What is said where ptrace(2) access is missing: the process has a capability that we have not. */
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM']);
 
@@ -33,10 +34,10 @@ function mountsElsewhere(isWanted: (entry: MountEntry) => boolean): readonly Mou
   const seen = new Set<string>();
   const unnamed: string[] = [];
   const elsewhere = pids.flatMap((pid) => {
-    const namespace = ifAllowed(() => ifThere(() => readlinkSync(`/proc/${pid}/ns/mnt`)));
+    const namespace = ifAllowed(() => ifThere(() => readlinkSync(`/proc/${pid}/ns/mnt`), GONE));
     if (namespace === 'denied') unnamed.push(pid);
     if (namespace === null || namespace === 'denied' || namespace === ours) return [];
-    const view = `${namespace} ${ifThere(() => readlinkSync(`/proc/${pid}/root`)) ?? ''}`;
+    const view = `${namespace} ${ifThere(() => readlinkSync(`/proc/${pid}/root`), GONE) ?? ''}`;
     if (seen.has(view)) return [];
     const text = tableOf(pid);
     if (text === null) return [];
@@ -58,7 +59,7 @@ function notOurs(pids: readonly string[], isWanted: (entry: MountEntry) => boole
 
 /** The mount table of a process, which everybody may read (proc_pid_mountinfo(5)). */
 function tableOf(pid: string): string | null {
-  return ifThere(() => readFileSync(`/proc/${pid}/mountinfo`, 'latin1'));
+  return ifThere(() => readFileSync(`/proc/${pid}/mountinfo`, 'latin1'), GONE);
 }
 
 function ifAllowed<T>(read: () => T): T | 'denied' {
@@ -67,15 +68,5 @@ function ifAllowed<T>(read: () => T): T | 'denied' {
   } catch (error) {
     if (!DENIED.has(errnoOf(error) ?? '')) throw error;
     return 'denied';
-  }
-}
-
-/** Null where the process has gone meanwhile. */
-function ifThere<T>(read: () => T): T | null {
-  try {
-    return read();
-  } catch (error) {
-    if (!GONE.has(errnoOf(error) ?? '')) throw error;
-    return null;
   }
 }

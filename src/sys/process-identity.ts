@@ -1,8 +1,8 @@
 // Which process a number stands for: numbers are used again, times of beginning are not (proc_pid_stat(5)).
 
 import { readFileSync } from 'node:fs';
-import { errnoOf } from './libc/errors.js';
 import type { ProcessIdentity } from './ports.js';
+import { ifThere } from './process-files.js';
 
 /** Place of the state and of the time of beginning among the fields after the command's name. */
 const STATE = 0;
@@ -22,13 +22,7 @@ export function isRunning(process: ProcessIdentity): boolean {
 }
 
 function statOf(pid: number): readonly string[] | null {
-  try {
-    const text = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The name may have anything in it, a parenthesis too.
-    return text.slice(text.lastIndexOf(')') + 2).split(' ');
-  } catch (error) {
-    const errno = errnoOf(error);
-    if (errno === 'ENOENT' || errno === 'ESRCH') return null;
-    throw error;
-  }
+  const text = ifThere(() => readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  // The name may have anything in it, a parenthesis too.
+  return text === null ? null : text.slice(text.lastIndexOf(')') + 2).split(' ');
 }

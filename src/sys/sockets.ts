@@ -2,7 +2,7 @@
 // socket, and the directory is root's or ours; so whatever socket lies at the path is a dead one. No policy here.
 
 import { chmodSync, chownSync, lstatSync, unlinkSync, type Stats } from 'node:fs';
-import { Server as NetServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { FairleadError } from '../core/errors.js';
 import { removeAcl, setAcl } from './libc/acl.js';
 import { peerCredentials, type PeerCredentials } from './libc/descriptors.js';
@@ -49,8 +49,8 @@ export async function listenAt(server: Server, path: string, owner: SocketOwner,
     if (working || isAt(path, ours)) return;
     working = true;
     try {
-      // The listening descriptor alone: closing an HTTP server would end idle connections too.
-      NetServer.prototype.close.call(server);
+      // The listening descriptor alone: connections stay.
+      server.close();
       ours = await bind(server, path, owner);
       missing = false;
       log.warn('socket-put-back', {});

@@ -2,7 +2,9 @@
 // crash, disks that are full, slow or read-only, a host that reboots. What it does is drawn from the seed's profile.
 
 import { FairleadError } from '../../src/core/errors.js';
+import type { RequestContext } from '../../src/core/requests.js';
 import type { Volume } from '../../src/core/volume.js';
+import type { RunningEngine } from '../../src/engine/engine.js';
 import type { StateDisk } from './disk.js';
 import type { EffectJudge } from './effects.js';
 import type { History } from './history.js';
@@ -202,7 +204,7 @@ export class Adversary {
         }
         return;
       case 'operator-aborts':
-        this.#operatorAborts(history);
+        this.#operator(true, (engine, context) => engine.abort(history.volume.leaf, context));
         return;
       case 'visitor':
       case 'pass':
@@ -213,10 +215,12 @@ export class Adversary {
         this.#outsiders.make(trouble, history);
         return;
       case 'operator-asks':
-        this.#operatorAsks();
+        this.#operator(false, (engine, context) => engine.examine(context));
         return;
       case 'operator-lifts':
-        this.#operatorLifts(history);
+        this.#operator(true, (engine, context) =>
+          engine.liftHold({ leaf: history.volume.leaf, force: false }, context),
+        );
         return;
       case 'sources':
         if (this.#sources.length > 0) this.#chance.pick(this.#sources).disturb();
@@ -294,32 +298,14 @@ export class Adversary {
     if (mount !== undefined) this.#host.kernel.setServer(mount.superblock, state, 'stranger');
   }
 
-  /** Without asking whether it hangs: that is for Fairlead to find out. */
-  #operatorAborts({ volume }: History): void {
+  /** Without asking first whether it hangs, or who uses it: that is for Fairlead to find out, and `canBeRefused` then. */
+  #operator(canBeRefused: boolean, asks: (engine: RunningEngine, context: RequestContext) => Promise<unknown>): void {
     const { agent } = this.#processes;
     if (agent?.ready !== true) return;
     const context = { deadlineMs: 10_000, signal: new AbortController().signal };
-    agent.engine.abort(volume.leaf, context).catch((error: unknown) => {
-      if (!(error instanceof FairleadError)) this.#processes.oddError(String(error));
+    asks(agent.engine, context).catch((error: unknown) => {
+      if (!canBeRefused || !(error instanceof FairleadError)) this.#processes.oddError(String(error));
     });
-  }
-
-  /** Without asking who uses it: that is for Fairlead to find out. */
-  #operatorLifts({ volume: { leaf } }: History): void {
-    const { agent } = this.#processes;
-    if (agent?.ready !== true) return;
-    const context = { deadlineMs: 10_000, signal: new AbortController().signal };
-    agent.engine.liftHold({ leaf, force: false }, context).catch((error: unknown) => {
-      if (!(error instanceof FairleadError)) this.#processes.oddError(String(error));
-    });
-  }
-
-  /** `doctor`. */
-  #operatorAsks(): void {
-    const { agent } = this.#processes;
-    if (agent?.ready !== true) return;
-    const context = { deadlineMs: 10_000, signal: new AbortController().signal };
-    agent.engine.examine(context).catch((error: unknown) => this.#processes.oddError(String(error)));
   }
 
   /** The agent dies and its ledger with it. What was in use then must stay, whatever the next agent knows. */

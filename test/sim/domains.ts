@@ -277,17 +277,16 @@ function uses(machine: Machine, leaf: string): boolean {
 
 /** Whether some domain of the survey has a file there. */
 function tells(survey: Survey | null, leaf: string): boolean {
-  const paths = (survey?.domains ?? []).flatMap(({ disks, otherFiles }) => [
-    ...disks.map(({ path }) => path),
-    ...otherFiles,
-  ]);
-  return paths.some((path) => path?.includes(`/${leaf}/`) === true);
+  return survey?.domains.some((domain) => namesFileOn(domain, leaf)) === true;
+}
+
+function namesFileOn({ disks, otherFiles }: Domain, leaf: string): boolean {
+  return [...disks.map(({ path }) => path), ...otherFiles].some((path) => path?.includes(`/${leaf}/`) === true);
 }
 
 /** Whether the survey itself shows the use. */
 function shows(survey: Survey | null, user: string, leaf: string, disk: string): boolean {
   const domain = survey?.domains.find(({ uuid }) => user === `vm:${uuid}`);
   if (domain === undefined) return false;
-  const paths = [...domain.disks.map(({ path }) => path ?? ''), ...domain.otherFiles];
-  return disk === '' || paths.some((path) => path.includes(`/${leaf}/`));
+  return disk === '' || namesFileOn(domain, leaf);
 }

@@ -7,7 +7,7 @@ import type { Finding } from '../../core/broker-api.js';
 import { FairleadError } from '../../core/errors.js';
 import { MAX_FINDINGS_OF_A_KIND } from '../../core/limits.js';
 import type { LeafState } from '../../core/observation.js';
-import { BACKEND_NAMES, isLeaf } from '../../core/volume.js';
+import { BACKEND_NAMES, isLeaf, type Leaf } from '../../core/volume.js';
 import type { Context } from '../context.js';
 import { LATE, within } from '../../core/deadline.js';
 import { baseFault, fileFault } from '../../sys/soundness.js';
@@ -72,15 +72,12 @@ function examineStrangers(context: Context, { mountBase }: BackendSettings): rea
   const findings: Finding[] = [];
   const strange = table.below(mountBase).filter(({ mountPoint }) => !isLeaf(mountPoint.slice(mountBase.length + 1)));
   if (strange.length > 0) {
-    const subject = strange.length === 1 ? 'Something is' : `${strange.length} things are`;
-    const message = `${subject} mounted below ${mountBase} that ${strange.length === 1 ? 'is' : 'are'} not at a leaf. Nothing of that is touched.`;
+    const message = `Mounts below ${mountBase} that are not at a leaf: ${strange.length}. They are not touched.`;
     findings.push(warning('foreign mount', message, 'Unmount it if nobody needs it: findmnt -R shows where it is.'));
   }
   if (directories.chain(mountBase).at(-1)?.kind !== 'directory') return findings;
-  const occupied = directories
-    .list(mountBase)
-    .filter(isLeaf)
-    .filter((name) => OCCUPIED.has(directories.leafState(mountBase, name)));
+  const isOccupied = (name: Leaf): boolean => OCCUPIED.has(directories.leafState(mountBase, name));
+  const occupied = directories.list(mountBase).filter(isLeaf).filter(isOccupied);
   for (const name of occupied.slice(0, MAX_FINDINGS_OF_A_KIND)) {
     const message = `Something lies at ${mountBase}/${name}, so its volume cannot be mounted.`;
     findings.push(warning('occupied leaf', message, `Look at ${mountBase}/${name} and move it away.`));
@@ -88,7 +85,7 @@ function examineStrangers(context: Context, { mountBase }: BackendSettings): rea
   const more = occupied.length - MAX_FINDINGS_OF_A_KIND;
   if (more > 0) {
     const message = `Something lies at ${more} more leaves below ${mountBase}, so their volumes cannot be mounted.`;
-    findings.push(warning('occupied leaf', message, `Move away what is shown above, and run fairlead doctor again.`));
+    findings.push(warning('occupied leaf', message, 'Move away what is shown above, and run fairlead doctor again.'));
   }
   return findings;
 }

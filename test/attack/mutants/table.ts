@@ -87,8 +87,8 @@ const STARTING: readonly Mutant[] = [
     claims: ['000-4', '000-6', '000-16', '001-3', '001-5', '002-11', '003-2'],
     file: 'src/broker/steps/mount-by-helper.ts',
     project: 'fast',
-    from: "  if (ended.end === 'not-started') return notStarted(place, ended);\n  const",
-    to: "  if (ended.end === 'not-started') throw new Error('ENOENT');\n  const",
+    from: '    return notStarted(place, ended);\n  }\n  const',
+    to: "    throw new Error('ENOENT');\n  }\n  const",
     caughtBy: [
       ...by(
         `${ATTACK}/r11-outcomes.test.ts`,
@@ -106,8 +106,8 @@ const PARSING: readonly Mutant[] = [
     claims: ['000-10', '001-10', '002-2', '002-15', '003-8'],
     file: 'src/backends/quobyte.ts',
     project: 'fast',
-    from: 'const VOLUME_NAME = /^[\\p{L}\\p{N}_][',
-    to: 'const VOLUME_NAME = /^[',
+    from: "const NAME = '[\\\\p{L}\\\\p{N}_][",
+    to: "const NAME = '[",
     caughtBy: by(`${BACKENDS}/quobyte-export.test.ts`, 'an export > is refused: %j'),
   },
   {
@@ -532,8 +532,8 @@ const SHARING: readonly Mutant[] = [
     claims: ['000-13'],
     file: 'src/engine/exchange.ts',
     project: 'fast',
-    from: 'const unlock = await context.locks.acquireWithin(leaf, deadline);',
-    to: "const unlock = await context.locks.acquireWithin('one' as typeof leaf, deadline);",
+    from: 'const unlock = await context.locks.acquireWithin(leaf, deadline).catch(',
+    to: "const unlock = await context.locks.acquireWithin('one' as typeof leaf, deadline).catch(",
     caughtBy: by(
       `${ENGINE}/requests.test.ts`,
       'equal requests at the same time > for another volume do not wait for one that hangs',
