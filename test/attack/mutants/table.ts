@@ -87,7 +87,7 @@ const STARTING: readonly Mutant[] = [
     claims: ['000-4', '000-6', '000-16', '001-3', '001-5', '002-11', '003-2'],
     file: 'src/broker/steps/mount-by-helper.ts',
     project: 'fast',
-    from: '    return notStarted(place, ended);\n  }\n  const',
+    from: '    return notStarted(context, place, ended);\n  }\n  const',
     to: "    throw new Error('ENOENT');\n  }\n  const",
     caughtBy: [
       ...by(
