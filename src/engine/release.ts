@@ -56,10 +56,9 @@ export async function release(
   for (let plans = 0; plans < MAX_PLANS; plans++) {
     const observation = await context.observe(volume, null, deadline.remaining);
     const plan = planRelease(observation);
-    if (plan.kind === 'covered') return keepReleasing(context, volume, kept('busy'));
-    if (plan.kind === 'serving') {
-      const holders = await context.holdersOf(volume, deadline.remaining);
-      return keepReleasing(context, volume, kept('releasing', holders));
+    if (plan.kind === 'covered' || plan.kind === 'serving') {
+      const holders = await holdersFor(listener, context, volume, deadline);
+      return keepReleasing(context, volume, kept(plan.kind === 'covered' ? 'busy' : 'releasing', holders));
     }
     if (plan.kind === 'gone') {
       const cleared = await clearAway(context, volume, { ...observation, steps: plan.steps }, deadline, listener);
@@ -119,8 +118,17 @@ async function afterRefusal(
   const deadSteps = planDead(observation);
   if (deadSteps !== null) return detachDead(context, volume, deadSteps, deadline, listener);
   if (observation.judgement?.verdict === 'hung') return kept('hung');
-  const holders = wasBusy ? await context.holdersOf(volume, deadline.remaining) : [];
-  return kept('busy', holders);
+  return kept('busy', wasBusy ? await holdersFor(listener, context, volume, deadline) : []);
+}
+
+/** Who keeps the mount. Looked for only where somebody is told: the search looks at the mount, too. */
+async function holdersFor(
+  listener: Listener,
+  context: Context,
+  volume: Volume,
+  deadline: Deadline,
+): Promise<readonly Holder[]> {
+  return listener === NOBODY ? [] : context.holdersOf(volume, deadline.remaining);
 }
 
 async function detachDead(

@@ -257,7 +257,8 @@ export type Sought =
   | { readonly kind: 'superblock'; readonly mountPoint: string; readonly devices: readonly string[] }
   /**
    * A directory that was bound. Others use the rest of its superblock, so only mounts count whose root is the bound
-   * directory or lies below it; not the filesystem's own mount at `source`, if the directory is the root of one.
+   * directory or lies below it; not the filesystem's own mount at `source`, if the directory is the root of one, and not
+   * those beside `mountPoint`, which are other volumes.
    */
   | {
       readonly kind: 'bind';
@@ -274,7 +275,7 @@ export interface Processes {
   runs(process: ProcessIdentity): boolean;
   /**
    * Processes of all mount namespaces with a descriptor, directory, root or mapping there, namespaces other than ours
-   * that have a copy of it, mounts elsewhere and inside, loop devices. Takes {@link HOLDERS_BUDGET_MS} at most;
+   * that have a copy of it, mounts elsewhere, inside and on top, loop devices. Takes {@link HOLDERS_BUDGET_MS} at most;
    * questions of the same kind share one search. Not found: what no process shows (descriptors in flight, files of an
    * io_uring, namespaces and detached trees without a process), so an empty answer explains and never proves. Rejects
    * with `resource-exhausted` when no search could begin within `budgetMs`.
