@@ -10,6 +10,7 @@ import type { Access, ProbeFacts } from '../core/verdict.js';
 import type { DirectoryIdentity, Machine, MountedDirectory, ProbeJob } from '../sys/ports.js';
 import { Acts } from './acts.js';
 import { LATE, within } from '../core/deadline.js';
+import { noProcess } from './no-process.js';
 import { type JobEnd, ProbePool } from './probe-pool.js';
 
 /** A mount that is to be asked. */
@@ -291,6 +292,9 @@ export class Prober {
     const pool = this.#pool(uid, gid);
     let end = await pool.run(job).end;
     if (end.kind === 'died') end = await pool.run(job).end;
+    if (end.kind === 'exhausted' && end.why === 'not-started') {
+      throw new FairleadError('resource-exhausted', noProcess(this.#machine));
+    }
     if (end.kind === 'exhausted') {
       throw new FairleadError(
         'resource-exhausted',

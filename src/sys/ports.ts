@@ -135,10 +135,10 @@ export type HelperEnd =
   | { readonly end: 'signalled'; readonly signal: string; readonly output: string }
   /** Its time was up, and it may still act. `isKnown` false: whoever keeps the units may only be about to make its unit. */
   | { readonly end: 'late'; readonly isKnown: boolean; readonly output: string }
-  /** It was never started, and nothing happened. */
+  /** It was never started, and nothing happened. `limit`: no more processes may be started. */
   | {
       readonly end: 'not-started';
-      readonly why: 'missing' | 'untrusted' | 'not-executable' | 'name-in-use' | 'not-ready' | 'failed';
+      readonly why: 'missing' | 'untrusted' | 'not-executable' | 'name-in-use' | 'not-ready' | 'limit' | 'failed';
       readonly detail: string;
     };
 
@@ -297,6 +297,8 @@ export interface Machine {
   readonly clock: Clock;
   /** Milliseconds of this boot: the same clock for every process, and for whoever comes after us. */
   uptime(): number;
+  /** Which limit keeps us from starting another process, in words for people. */
+  readonly processLimit: () => string;
   /** `/proc/sys/kernel/random/boot_id`. */
   readonly bootId: string;
 }

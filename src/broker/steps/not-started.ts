@@ -4,6 +4,7 @@ import { namesOf, redact } from '../../core/secrets.js';
 import type { StepEnd } from '../../core/steps.js';
 import type { HelperEnd } from '../../sys/ports.js';
 import type { Context } from '../context.js';
+import { noProcess } from '../no-process.js';
 import type { Place } from '../place.js';
 import { refused } from '../step-ends.js';
 
@@ -23,6 +24,8 @@ export function notStarted(
       return refused(place, 'stuck', 'A helper of this volume is still there. It is worked off; try again.');
     case 'not-ready':
       return refused(place, 'unavailable', 'systemd is starting up or shutting down. Try again when it runs.');
+    case 'limit':
+      return refused(place, 'resource-exhausted', noProcess(context.machine));
     case 'failed':
       return refused(place, 'helper-failed', 'The helper could not be started. Run `fairlead doctor`.', {
         helperOutput: context.helperOutputs.keep(place, detail),

@@ -9,6 +9,7 @@ import type { Command } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
 import { awaitClients, endHelper, noteSuperblock } from '../client-states.js';
 import { holdersInDoubt } from '../holders.js';
+import { noProcess } from '../no-process.js';
 import { empty, helpersOver } from '../quiet.js';
 import { look, type SeenMount, stillOnTop, stillThere } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
@@ -83,7 +84,9 @@ async function byKernel(attempt: Attempt, mount: SeenMount): Promise<StepEnd> {
       return refused(
         place,
         'resource-exhausted',
-        'Too many unmounts hang. Look at the storage service, then try again.',
+        end.why === 'not-started'
+          ? noProcess(machine)
+          : 'Too many unmounts hang. Look at the storage service, then try again.',
       );
     }
     if (end.end === 'lost') {
