@@ -74,6 +74,9 @@ export function showMounts(reply: unknown): string {
   for (const { leaf, state, former } of answer.mounts) {
     if (former.length > 0 && state !== 'releasing' && state !== 'ending') lines.push(`${leaf}: ${tellFormer(former)}`);
   }
+  for (const { leaf, state } of answer.mounts) {
+    if (state === 'vanished') lines.push(escapeForLog(`${leaf} ${VANISHED}`));
+  }
   for (const { leaf, needsRestart } of answer.mounts) {
     if (needsRestart.length > 0) {
       lines.push(
@@ -104,6 +107,18 @@ function tellFormer(former: ListedMount['former']): string {
   ].join(', ');
 }
 
+const VANISHED =
+  'is in use and not mounted: somebody else has unmounted it, or it could not be mounted again after a start. Connect it again; fairlead doctor says more.';
+/** What stands for the verdict where there is none. What is not ours, or on its way, is not looked at. */
+const NOT_LOOKED_AT: Readonly<Record<ListedMount['state'], string>> = {
+  mounted: 'not looked at yet',
+  vanished: 'not looked at yet',
+  foreign: '-',
+  mounting: '-',
+  releasing: '-',
+  ending: '-',
+  stuck: '-',
+};
 const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain names no file of the volume' } as const;
 const NO_EVIDENCE = {
   off: '',
@@ -132,7 +147,7 @@ function mountRow(mount: ListedMount): string[] {
   return [
     mount.leaf,
     `${mount.state}${doing}`,
-    mount.verdict === null ? '-' : `${mount.verdict}${age}`,
+    mount.verdict === null ? NOT_LOOKED_AT[mount.state] : `${mount.verdict}${age}`,
     users.length === 0 ? '-' : users.join(' '),
     mount.url ?? `unknown, at ${mount.mountpoint}`,
   ];

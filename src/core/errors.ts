@@ -61,7 +61,7 @@ export class FairleadError extends Error {
     this.code = code;
     this.field = details.field;
     this.leaf = details.leaf;
-    this.helperOutput = details.helperOutput;
+    this.helperOutput = details.helperOutput === '' ? undefined : details.helperOutput;
   }
 
   /** Whether the same request may succeed later without anybody changing it. */

@@ -5,7 +5,7 @@ import { FairleadError } from '../core/errors.js';
 import type { Finding } from '../core/broker-api.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
 import type { SetAsideRecord } from '../core/records.js';
-import { listed } from '../core/text.js';
+import { escapeForLog } from '../core/text.js';
 import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
 import { Deadline } from './deadline.js';
@@ -22,7 +22,7 @@ export async function examine(
   const holding = holdFindings(context, seen.mounts, deadlineMs / 2);
   const own = async (): Promise<readonly Finding[]> => [
     ...diskFindings(context),
-    ...seen.mounts.flatMap(findingsOf),
+    ...seen.mounts.flatMap((mount) => findingsOf(context, mount)),
     ...(await holding),
     ...setAsideFindings(seen),
   ];
@@ -45,7 +45,7 @@ function diskFindings({ diskFault }: Context): readonly Finding[] {
   return [{ subject: 'state_dir', severity: 'error', message: diskFault.message, mend }];
 }
 
-function findingsOf(mount: ListedMount): readonly Finding[] {
+function findingsOf(context: Context, mount: ListedMount): readonly Finding[] {
   const subject = `mount ${mount.leaf}`;
   const found: Finding[] = [];
   const add = (severity: Finding['severity'], message: string, mend: string): void => {
@@ -109,17 +109,30 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
   }
   if (mount.needsRestart.length > 0) {
     const who = mount.needsRestart.map(({ pid, command }) => `${command} (pid ${pid})`).join(', ');
-    // A guest need not be restarted to get another file descriptor: its disk can be plugged out and in.
-    const domains = mount.attachments.map(({ consumer }) => consumer).filter((name) => /^(?:vm|nova):/.test(name));
-    const milder =
-      domains.length === 0 ? '' : ` Milder for guests (${listed(domains)}): detach the disk, and attach it again.`;
     add(
       'warning',
       'It died and was mounted again; some processes still hold the dead mount.',
-      `Restart ${who}.${milder}`,
+      [`Restart ${who}.`, ...milderWays(context, mount)].join(' '),
     );
   }
   return found;
+}
+
+/**
+ * A guest need not be restarted to get another file descriptor: its disk can be plugged out and in. Commands name the domain
+ * by its UUID, since whoever defines domains chooses their names, and root is who runs the commands.
+ */
+function milderWays({ evidence }: Context, { leaf, url, attachments }: ListedMount): readonly string[] {
+  return attachments.flatMap(({ consumer, disk }) => {
+    const [, kind, uuid] = /^(vm|nova):([0-9a-f-]+)$/.exec(consumer) ?? [];
+    if (uuid === undefined) return [];
+    const name = evidence.usersOf(leaf).find((use) => (use.uuid as string) === uuid)?.name ?? uuid;
+    const way =
+      kind === 'nova'
+        ? 'have Nova detach the volume, and attach it again.'
+        : `fairlead vm detach ${uuid} ${shellWord(url ?? 'URL')} --disk ${disk === null ? 'NAME' : shellWord(disk)}, then fairlead vm attach ${uuid} with the words as before.`;
+    return [`Milder for the domain ${escapeForLog(name)}: ${way}`];
+  });
 }
 
 /** Held mounts whose users are looked for at the same time, and at most in one request. */

@@ -209,6 +209,34 @@ describe('for people', () => {
     expect([status, out]).toEqual([12, '']);
     expect(err).toBe('fairlead: Look at the client. [helper-failed]\nthe helper said: no route\n');
   });
+  test('a helper that said nothing is not quoted', async () => {
+    const error = { code: 'helper-failed', message: 'Look at the client.', retryable: true, helperOutput: '' };
+    answer = { status: 502, body: { error } };
+    expect((await fairlead(['validate', URL_])).err).toBe('fairlead: Look at the client. [helper-failed]\n');
+    expect((await fairlead(['validate', URL_, '--json'])).out).not.toContain('helperOutput');
+  });
+  test('a volume that was not looked at yet says so, and one that is missing says what is the matter', async () => {
+    const mount = {
+      leaf: LEAF,
+      url: URL_,
+      mountpoint: '/m',
+      verdictAge: null,
+      hold: null,
+      former: [],
+      needsRestart: [],
+    };
+    const used = { id: 'a', consumer: 'cli:a', disk: null, readOnly: false, since: 'now', orphan: null };
+    const shown = (state: string, verdict: string | null): object => ({
+      ...{ ...mount, state, verdict, attachments: [used], operation: null },
+    });
+    const rest = { setAside: [], broker: 'connected', state: 'ready', domains: 'off' };
+    answer.body = { mounts: [shown('mounted', null)], ...rest };
+    expect((await fairlead(['ls'])).out).toContain('not looked at yet');
+    answer.body = { mounts: [shown('vanished', 'absent')], ...rest };
+    const { out } = await fairlead(['ls']);
+    expect(out).toContain(`${LEAF} is in use and not mounted`);
+    expect(out).toContain('fairlead doctor');
+  });
   test.skipIf(process.geteuid?.() !== 0)(
     '--show-helper-output is for root alone, and nothing is asked of the agent for others',
     async () => {
