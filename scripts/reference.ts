@@ -189,7 +189,8 @@ function errors(): string {
     hung: 'The volume’s server does not answer.',
     'deadline-exceeded': 'The answer was not ready in time. Work that has begun goes on.',
     stuck: 'An earlier operation on this volume is not over, because something may still act there.',
-    'helper-failed': 'The mount helper failed; `helperOutput` has what it said, redacted.',
+    'helper-failed':
+      'The mount helper failed; `helperOutput` has the lines of known forms that it printed, and how many were withheld.',
     'helper-untrusted': 'The mount helper is missing, or somebody else than root could have changed it.',
     'config-invalid': 'The configuration cannot be used; the message names line, setting and mend.',
     unavailable: 'There is no agent, no broker, or systemd is not ready.',

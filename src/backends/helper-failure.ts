@@ -7,7 +7,32 @@ import type { HelperFailure } from './backend.js';
 /** Bytes of output that are looked through for advice. */
 const LOOKED_AT = 16_384;
 
+/** The first that fits is given, so what is told apart by more words comes first. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
+  [
+    /fusermount3?\b.{0,40}(?:not found|no such file)/i,
+    'Its words suggest that fusermount3 is missing: install FUSE (package fuse3) on this host',
+  ],
+  [
+    /command not found/i,
+    'Its words suggest that a program that it needs is missing: read its output, and install the program on this host',
+  ],
+  [
+    /\/dev\/fuse|\bfuse: device not|modprobe fuse|unknown filesystem type '?fuse/i,
+    'Its words suggest trouble with FUSE: check that the fuse module is loaded and /dev/fuse can be opened',
+  ],
+  [
+    /no space left|quota exceeded|\bENOSPC\b|\bEDQUOT\b/i,
+    'Its words suggest that a disk is full, of this host or of the storage: free some space',
+  ],
+  [
+    /resource temporarily unavailable|cannot fork|\bEAGAIN\b/i,
+    'Its words suggest that it may start no more processes or threads: look at the limits (pids.max, ulimit -u)',
+  ],
+  [
+    /name resolution|name or service not known|no address associated|host not found|(?:un|could not |cannot )resolv/i,
+    'Its words suggest that the name of a registry cannot be resolved: check its spelling and /etc/resolv.conf (getent hosts NAME)',
+  ],
   [
     /permission denied|not authori[sz]ed|unauthori[sz]ed|authentication|access denied|\bEACCES\b|\bEPERM\b|certificate/i,
     'Its words suggest that access was refused: check the credentials in the client configuration and the rights on the volume',
@@ -17,11 +42,11 @@ const ADVICE: readonly (readonly [RegExp, string])[] = [
     'Its words suggest that the volume is not known there: check the name of the volume and the registries',
   ],
   [
-    /timed? ?out|unreachable|refused|no route|unresolv|resolve|\bETIMEDOUT\b|\bECONNREFUSED\b/i,
+    /timed? ?out|unreachable|refused|no route|\bETIMEDOUT\b|\bECONNREFUSED\b/i,
     'Its words suggest that the registries were not reached: check names, ports and the network from this host',
   ],
   [
-    /\/dev\/fuse|\bfuse\b/i,
+    /\bfuse\b/i,
     'Its words suggest trouble with FUSE: check that the fuse module is loaded and /dev/fuse can be opened',
   ],
 ];

@@ -129,7 +129,10 @@ function judgeSize(healthy: Judgement, facts: ProbeFacts, rootSize: QuobyteSetti
 function split(text: string, field: string): { readonly registries: string; readonly name: string } {
   const slash = text.indexOf('/');
   if (slash < 0 || text.includes('/', slash + 1)) {
-    throw refusal(field, 'must be REGISTRY[:PORT][,REGISTRY[:PORT]…]/VOLUME with exactly one slash');
+    throw refusal(
+      field,
+      'must be quobyte://REGISTRY[:PORT][,REGISTRY[:PORT]…]/VOLUME, with exactly one slash after quobyte://',
+    );
   }
   return { registries: text.slice(0, slash), name: text.slice(slash + 1) };
 }

@@ -5,13 +5,13 @@
 import type { Clock } from '../core/clock.js';
 import type { BindEnd, Machine, MountIdentity, ProbeJob } from '../sys/ports.js';
 import { LATE, within } from '../core/deadline.js';
-import { type Job, type JobEnd, ProbePool } from './probe-pool.js';
+import { type Exhausted, type Job, type JobEnd, ProbePool } from './probe-pool.js';
 
 /** How an unmount ended. `errno` null: done. `lost`: its child ended, look at the table. */
 export type UnmountEnd =
   | { readonly end: 'answered'; readonly errno: string | null }
   | { readonly end: 'lost' }
-  | { readonly end: 'exhausted' };
+  | { readonly end: 'exhausted'; readonly why: Exhausted };
 
 /** How the binding of a directory ended. `failed`: a call on the directory was answered so. `lost`: see {@link UnmountEnd}. */
 export type Binding =
@@ -19,7 +19,7 @@ export type Binding =
   | ({ readonly end: 'bound' } & Pick<MountIdentity, 'mountId' | 'unique'>)
   | { readonly end: 'failed'; readonly errno: string }
   | { readonly end: 'lost' }
-  | { readonly end: 'exhausted' };
+  | { readonly end: 'exhausted'; readonly why: Exhausted };
 
 /** The broker's unmounts and binds. */
 export class Acts {
@@ -54,7 +54,7 @@ export class Acts {
       case 'failed':
         return { end: 'answered', errno: end.errno };
       case 'exhausted':
-        return { end: 'exhausted' };
+        return { end: 'exhausted', why: end.why };
       default:
         return { end: 'lost' };
     }
@@ -69,7 +69,7 @@ export class Acts {
       case 'failed':
         return { end: 'failed', errno: end.errno };
       case 'exhausted':
-        return { end: 'exhausted' };
+        return { end: 'exhausted', why: end.why };
       default:
         return { end: 'lost' };
     }

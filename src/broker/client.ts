@@ -8,7 +8,7 @@ import type { DiskName } from '../core/names.js';
 import type { Holding, InventoryItem, Observation } from '../core/observation.js';
 import type { StepEnd, StepKind } from '../core/steps.js';
 import type { Judgement } from '../core/verdict.js';
-import type { LeafName, Volume } from '../core/volume.js';
+import type { Leaf, LeafName, Volume } from '../core/volume.js';
 import { LinkClient } from '../link/client.js';
 import type { LinePorts, Question } from '../link/line.js';
 import { PARTS, PROTOCOL_VERSION, type RequestOf, RESULTS, type ResultOf, type VerbName } from './protocol.js';
@@ -75,6 +75,11 @@ export class BrokerClient extends LinkClient implements Broker {
 
   async examine(budgetMs: number): Promise<readonly Finding[]> {
     return this.#read('examine', {}, budgetMs);
+  }
+
+  /** All that the latest helper of the leaf printed; null: nothing is known. The broker answers root alone; others lose the connection. */
+  async helperOutput(leaf: Leaf, budgetMs: number): Promise<string | null> {
+    return this.#read('helper-output', { leaf }, budgetMs);
   }
 
   async #read<V extends PlainVerb>(verb: V, args: Arguments<V>, budgetMs: number): Promise<ResultOf<V>> {

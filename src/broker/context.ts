@@ -8,6 +8,7 @@ import { KeyLocks } from '../core/key-locks.js';
 import { Bound } from './bound.js';
 import { Clients } from './clients.js';
 import { LeafWatch } from './leaf-watch.js';
+import { HelperOutputs } from './helper-outputs.js';
 import { Prober } from './prober.js';
 import { UnitsSeen } from './units-seen.js';
 import { UnusedLeaves } from './unused-leaves.js';
@@ -45,6 +46,7 @@ export interface Context extends BrokerPorts {
   /** Unmount helpers at work now. */
   readonly unmountHelpers: { count: number };
   readonly unusedLeaves: UnusedLeaves;
+  readonly helperOutputs: HelperOutputs;
   readonly clients: Clients;
   readonly bound: Bound;
   /** Whether the units that an earlier process left are among the clients. */
@@ -64,6 +66,7 @@ export function createContext(ports: BrokerPorts): Context {
     helpers: { count: 0 },
     unmountHelpers: { count: 0 },
     unusedLeaves: new UnusedLeaves(ports.machine.clock),
+    helperOutputs: new HelperOutputs(),
     clients: new Clients(ports.machine.notes, ports.machine.bootId),
     bound: new Bound(ports.machine.notes, ports.machine.bootId),
     unitsKnown: { done: false },

@@ -13,7 +13,10 @@ import {
 import type { ProbeAnswer, ProbeChild, ProbeJob } from '../sys/ports.js';
 
 /** How a job ended. `died`: its child ended first, nobody knows what it did. `exhausted`: it was never begun. */
-export type JobEnd = ProbeAnswer | { readonly kind: 'died' } | { readonly kind: 'exhausted' };
+export type JobEnd = ProbeAnswer | { readonly kind: 'died' } | { readonly kind: 'exhausted'; readonly why: Exhausted };
+
+/** Why no child could have the job: too many hang, or none could be started. */
+export type Exhausted = 'too-many' | 'not-started';
 
 /** A job that was given to the pool. */
 export interface Job {
@@ -85,7 +88,7 @@ export class ProbePool {
         const waiting = this.#queue.indexOf(pending);
         if (waiting < 0) return;
         this.#queue.splice(waiting, 1);
-        resolve({ kind: 'exhausted' });
+        resolve({ kind: 'exhausted', why: 'too-many' });
       },
       checkChild: () => this.#check(pending),
     };
@@ -158,21 +161,22 @@ export class ProbePool {
       const first = this.#queue[0];
       await this.#clock.sleep(PROBE_QUEUE_PATIENCE_MS);
       if (this.#queue[0] !== first) continue;
-      if (this.#grow()) this.#post();
-      else this.#queue.shift()?.resolve({ kind: 'exhausted' });
+      const grown = this.#grow();
+      if (grown === 'grown') this.#post();
+      else this.#queue.shift()?.resolve({ kind: 'exhausted', why: grown });
     }
     this.#hurrying = false;
   }
 
-  /** Starts one more child; false if there are too many, or it cannot be started. */
-  #grow(): boolean {
-    if (this.#places.size >= MAX_LEAKED_PROBE_CHILDREN) return false;
+  /** Starts one more child, if there are not too many and it can be started. */
+  #grow(): 'grown' | Exhausted {
+    if (this.#places.size >= MAX_LEAKED_PROBE_CHILDREN) return 'too-many';
     let child: ProbeChild;
     try {
       child = this.#start();
     } catch (error) {
-      // EAGAIN, ENOMEM: whoever waits is told that there are no children left.
-      if (error instanceof Error && 'code' in error) return false;
+      // EAGAIN, ENOMEM: whoever waits is told so.
+      if (error instanceof Error && 'code' in error) return 'not-started';
       throw error;
     }
     const place: Place = { child, jobs: new Map(), condemned: false };
@@ -189,7 +193,7 @@ export class ProbePool {
       this.#abandon(place);
       if (this.#queue.length > 0) void this.#hurry();
     });
-    return true;
+    return 'grown';
   }
 
   /** A child without work goes when another one has none either. */

@@ -10,6 +10,7 @@ import type { Access, ProbeFacts } from '../core/verdict.js';
 import type { DirectoryIdentity, Machine, MountedDirectory, ProbeJob } from '../sys/ports.js';
 import { Acts } from './acts.js';
 import { LATE, within } from '../core/deadline.js';
+import { noProcess } from './no-process.js';
 import { type Job, type JobEnd, ProbePool } from './probe-pool.js';
 
 /** A mount that is to be asked. */
@@ -316,6 +317,9 @@ export class Prober {
     if (end.kind === 'died') {
       gate.lateAt = this.#clock.now() + gate.timeoutMs;
       end = await (gate.job = pool.run(job)).end;
+    }
+    if (end.kind === 'exhausted' && end.why === 'not-started') {
+      throw new FairleadError('resource-exhausted', noProcess(this.#machine));
     }
     if (end.kind === 'exhausted') {
       throw new FairleadError(

@@ -6,7 +6,7 @@
 // travel to the broker.
 
 import { z } from 'zod';
-import { MAX_NAME_BYTES, MAX_WATCHED_CHANGES } from '../core/limits.js';
+import { MAX_HELPER_OUTPUT_BYTES, MAX_NAME_BYTES, MAX_WATCHED_CHANGES } from '../core/limits.js';
 import { HOLDS_BY } from '../core/observation.js';
 import { STEP_KINDS } from '../core/steps.js';
 import { VERDICTS } from '../core/verdict.js';
@@ -46,6 +46,7 @@ export const REQUESTS = {
     leaves: z.union([z.literal('all'), z.array(leafName).max(MAX_WATCHED_CHANGES)]),
   }),
   watch: z.strictObject({ ...head, verb: z.literal('watch'), seen: z.int().min(0).nullable() }),
+  'helper-output': z.strictObject({ ...head, verb: z.literal('helper-output'), leaf }),
   examine: z.strictObject({ ...head, verb: z.literal('examine') }),
 } as const;
 
@@ -107,6 +108,7 @@ export const RESULTS = {
   abort: judgement,
   inventory: z.strictObject({ bootId: text }),
   watch: z.strictObject({ version: z.int().min(0), leaves: z.union([z.literal('all'), z.array(leafName)]) }),
+  'helper-output': z.string().max(MAX_HELPER_OUTPUT_BYTES).nullable(),
   examine: z.array(finding),
 } as const;
 

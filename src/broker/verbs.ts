@@ -5,6 +5,7 @@ import { verb, type Verb } from '../link/session.js';
 import type { Context } from './context.js';
 import { abort } from './handlers/abort.js';
 import { examine } from './handlers/examine.js';
+import { helperOutput } from './handlers/helper-output.js';
 import { hello, inventory } from './handlers/inventory.js';
 import { observe } from './handlers/observe.js';
 import { settle, step } from './handlers/step.js';
@@ -74,6 +75,13 @@ export const VERBS: { readonly [V in VerbName]: Verb<Context> } = {
     handler: watch,
     reason:
       'What somebody else mounts or unmounts at a leaf must be noticed. Waits for a change of the mount table; tells backends and leaves, a few callers at a time.',
+  }),
+  'helper-output': verb({
+    callers: ['root'],
+    schema: REQUESTS['helper-output'],
+    handler: helperOutput,
+    reason:
+      'What a mount helper printed may hold credentials, so all of it is for root alone. Tells what the latest helper of one leaf printed, from memory.',
   }),
   examine: verb({
     callers: ['agent', 'root'],

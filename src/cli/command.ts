@@ -53,6 +53,8 @@ export interface Command {
   show(reply: unknown, given: Given): string;
   /** Exit status of an answer; errors have theirs from their code. */
   exit?(reply: unknown): number;
+  /** What becomes of the request when Ctrl-C ends the command; absent: it changes nothing. */
+  readonly interrupted?: string;
   /** Sentences for the help, beyond the summary. */
   readonly notes: readonly string[];
 }
@@ -67,8 +69,16 @@ export interface Group {
 export const URL_OPERAND: Operand = { name: 'URL', field: 'url' };
 /** `--disk NAME`. */
 export const DISK: Option = { value: 'NAME', description: 'a file in the volume: one path component' };
+/** Of the commands that may run a mount helper. */
+export const SHOW_HELPER_OUTPUT: Option = {
+  value: null,
+  description: 'after a failure print all that the mount helper printed, which may hold secrets; root only',
+};
 /** `--timeout S` where an answer may take long. */
 export const LONG = timeout(DEFAULT_DEADLINE_MS / 1000);
+/** Of the requests that the agent carries on with, whoever still waits. */
+export const GOES_ON =
+  'The agent goes on with it all the same. Say it again to learn how it ended; nothing is done twice.';
 /** `--timeout S` where it may not. */
 export const SHORT = timeout(DEFAULT_SHORT_DEADLINE_MS / 1000);
 

@@ -7,9 +7,11 @@ import {
   DISK,
   fields,
   flag,
+  GOES_ON,
   LONG,
   post,
   SHORT,
+  SHOW_HELPER_OUTPUT,
   URL_OPERAND,
   type Command,
   type Group,
@@ -77,6 +79,7 @@ export const COMMANDS: readonly Command[] = [
       consumer: CONSUMER,
       'read-only': { value: null, description: 'the attachment only reads' },
       timeout: LONG,
+      'show-helper-output': SHOW_HELPER_OUTPUT,
       'dry-run': { value: null, description: 'only say what would be done' },
     },
     question: (given) =>
@@ -87,20 +90,28 @@ export const COMMANDS: readonly Command[] = [
         ...flag(given, 'dry-run', 'dryRun'),
       }),
     show: showConnect,
-    notes: ['Saying it again changes nothing. A disk need not exist yet: the answer says whether it does.'],
+    interrupted:
+      'Unless the attachment was made already, none is: the agent waits for the end of the mount helper, and undoes what it began. fairlead ls shows what is left.',
+    notes: [
+      '--timeout is the time of the mount helper too, if mount_timeout is not sooner: then it is ended, unless what it started may serve somebody, and what was begun is undone. Ctrl-C ends no helper early; when the helper has ended, what was begun is undone.',
+      'Saying it again changes nothing. A disk need not exist yet: the answer says whether it does.',
+    ],
   },
   {
     name: 'disconnect',
     summary: 'end an attachment; unmount the volume if nobody else uses it',
     operands: [URL_OPERAND],
-    options: { disk: DISK, consumer: CONSUMER, timeout: LONG },
+    options: { disk: DISK, consumer: CONSUMER, timeout: LONG, 'show-helper-output': SHOW_HELPER_OUTPUT },
     question: (given) =>
       post('/v1/disconnect', given, DEFAULT_DEADLINE_MS, {
         url: given.operands[0],
         ...fields(given, 'disk', 'consumer'),
       }),
     show: showDisconnect,
+    interrupted: GOES_ON,
     notes: [
+      '--timeout is the time of an unmount helper too: then it is ended. Ctrl-C stops nothing.',
+
       'Every outcome is an answer with exit status 0: released, releasing, still-used, busy, hung, not-connected. After busy, hung and releasing Fairlead goes on trying by itself.',
       'An attachment is named by volume, consumer and disk together: what was connected with --disk is disconnected with the same --disk.',
     ],
@@ -172,6 +183,7 @@ export const COMMANDS: readonly Command[] = [
       deadlineMs: DEFAULT_SHORT_DEADLINE_MS,
     }),
     show: showLift,
+    interrupted: GOES_ON,
     notes: [
       'It is refused as busy while a domain, running or stopped, names a file there, while a process has something open there, and while that cannot be found out.',
       'Say it only when you know that nobody uses the mount: whoever uses it without libvirt and has nothing open now is not seen.',
@@ -188,9 +200,10 @@ export const COMMANDS: readonly Command[] = [
       deadlineMs: DEFAULT_DEADLINE_MS,
     }),
     show: showAbort,
+    interrupted: GOES_ON,
     notes: [
       'The last way out, for a storage service that will not answer again. Only a mount that hangs at this moment is aborted.',
-      'Processes with open files there see "Transport endpoint is not connected" and must be restarted: ls shows them. The volume is mounted again for its users.',
+      'Processes with open files there see "Transport endpoint is not connected" and must be restarted: ls shows them. The volume is mounted again for its users as soon as its storage answers; a guest may have the disk detached and attached again instead of being restarted.',
     ],
   },
   ...VM_COMMANDS,

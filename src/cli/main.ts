@@ -5,10 +5,12 @@ import { realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ERROR_CODES, errorBody, errorFromBody, FairleadError, type ErrorBody } from '../core/errors.js';
+import { isCutShort } from '../core/helper-output.js';
 import { showEscaped } from '../core/text.js';
 import { VERSION } from '../core/version.js';
 import { readArguments, type Said } from './arguments.js';
 import { ask } from './ask.js';
+import type { Command } from './command.js';
 import { helpText } from './help.js';
 
 const DEFAULT_SOCKET = '/run/fairlead/agent.sock';
@@ -58,10 +60,19 @@ async function carryOut(said: Said, format: Format): Promise<number> {
   const { command, given } = said;
   if (command.question === null) return await up(given.text['config'] ?? null, format);
   const socket = given.text['socket'] ?? (process.env['FAIRLEAD_SOCKET'] || DEFAULT_SOCKET);
+  const showsAll = given.flags.has('show-helper-output');
+  if (showsAll && process.geteuid?.() !== 0) {
+    const message = 'Only root may see all that a mount helper printed. Ask as root, or without --show-helper-output.';
+    throw new FairleadError('permission-denied', message, { field: 'show-helper-output' });
+  }
+  process.once('SIGINT', () => {
+    interrupt(command);
+  });
   let reply: unknown;
   try {
     reply = await ask(socket, command.question(given));
   } catch (error) {
+    if (showsAll && error instanceof FairleadError) throw await withAllOutput(error, socket);
     if (command.name !== 'doctor' || !(error instanceof FairleadError)) throw error;
     // Without an agent there is one thing to say, and doctor says it in its own form.
     const { message } = error;
@@ -75,10 +86,36 @@ async function carryOut(said: Said, format: Format): Promise<number> {
   return command.exit?.(reply) ?? 0;
 }
 
-async function up(config: string | null, format: Format): Promise<never> {
-  // The bundle is bin/fairlead; what `up` runs is beside it in dist/.
+/** Says what becomes of the request, and ends as Ctrl-C ends a program: a shell that runs several stops then. */
+function interrupt({ interrupted }: Command): void {
+  process.stderr.write(`fairlead: interrupted. ${interrupted ?? 'Nothing is changed by that.'}\n`, () => {
+    process.kill(process.pid, 'SIGINT');
+  });
+}
+
+/** The error with all that the helper printed, from the broker; as it was, where nothing of it was withheld. */
+async function withAllOutput(error: FairleadError, socket: string): Promise<FairleadError> {
+  const { code, message, field, leaf, helperOutput } = error;
+  if (leaf === undefined || helperOutput === undefined || !isCutShort(helperOutput)) return error;
+  const { wholeHelperOutput } = (await besideBundle('helper-output')) as {
+    readonly wholeHelperOutput: (agentSocket: string, leaf: string) => Promise<string | null>;
+  };
+  const whole = await wholeHelperOutput(socket, leaf).catch(() => null);
+  return new FairleadError(code, message, {
+    ...(field === undefined ? {} : { field }),
+    leaf,
+    helperOutput: whole ?? `${helperOutput} (but the broker could not be asked)`,
+  });
+}
+
+/** A module that only some commands need. The bundle is bin/fairlead; the modules are beside it in dist/. */
+function besideBundle(name: 'up' | 'helper-output'): Promise<unknown> {
   const house = dirname(dirname(realpathSync(process.argv[1] ?? '')));
-  const { up: run } = (await import(pathToFileURL(join(house, 'dist/src/up.js')).href)) as {
+  return import(pathToFileURL(join(house, `dist/src/${name}.js`)).href);
+}
+
+async function up(config: string | null, format: Format): Promise<never> {
+  const { up: run } = (await besideBundle('up')) as {
     readonly up: (call: UpCall) => Promise<never>;
   };
   return run({

@@ -85,6 +85,9 @@ export function showMounts(reply: unknown): string {
   for (const { leaf, keptBy } of answer.mounts) {
     if (keptBy.length > 0) lines.push(escapeForLog(`${leaf} is kept from its unmount by ${holders(keptBy)}`));
   }
+  for (const { leaf, state } of answer.mounts) {
+    if (state === 'vanished') lines.push(escapeForLog(`${leaf} ${VANISHED}`));
+  }
   for (const { leaf, needsRestart } of answer.mounts) {
     if (needsRestart.length > 0) {
       lines.push(
@@ -116,6 +119,18 @@ function tellFormer(former: ListedMount['former']): string {
   ].join(', ');
 }
 
+const VANISHED =
+  'is in use and not mounted: somebody else has unmounted it, or it could not be mounted again after a start. Connect it again; fairlead doctor says more.';
+/** What stands for the verdict where there is none. What is not ours, or on its way, is not looked at. */
+const NOT_LOOKED_AT: Readonly<Record<ListedMount['state'], string>> = {
+  mounted: 'not looked at yet',
+  vanished: 'not looked at yet',
+  foreign: '-',
+  mounting: '-',
+  releasing: '-',
+  ending: '-',
+  stuck: '-',
+};
 const ORPHANS = { 'no-domain': 'no such domain', unused: 'its domain names no file of the volume' } as const;
 const NO_EVIDENCE = {
   off: '',
@@ -144,7 +159,7 @@ function mountRow(mount: ListedMount): string[] {
   return [
     mount.leaf,
     `${mount.state}${doing}`,
-    mount.verdict === null ? '-' : `${mount.verdict}${age}`,
+    mount.verdict === null ? NOT_LOOKED_AT[mount.state] : `${mount.verdict}${age}`,
     users.length === 0 ? '-' : users.join(' '),
     mount.url ?? `unknown, at ${mount.mountpoint}`,
   ];
@@ -193,7 +208,9 @@ export function showAbort(reply: unknown): string {
     'The connection is aborted: everybody with open files on this mount gets errors from them now.',
     usedBy.length === 0
       ? 'Nobody is attached, so the mount is taken away.'
-      : escapeForLog(`It is mounted again for ${usedBy.join(', ')}; fairlead ls shows which processes to restart.`),
+      : escapeForLog(
+          `It is mounted again for ${usedBy.join(', ')} as soon as its storage answers; fairlead ls then shows which processes to restart.`,
+        ),
   ].join('\n');
 }
 

@@ -7,11 +7,13 @@ import {
   DISK,
   fields,
   flag,
+  GOES_ON,
   get,
   LONG,
   misuse,
   post,
   SHORT,
+  SHOW_HELPER_OUTPUT,
   URL_OPERAND,
   type Command,
   type Given,
@@ -38,6 +40,7 @@ export const VM_COMMANDS: readonly Command[] = [
       persistent: { value: null, description: "at the domain's next start too; needed where it does not run" },
       create: { value: 'SIZE', description: 'make an image of that size if the file does not exist, for instance 10G' },
       timeout: LONG,
+      'show-helper-output': SHOW_HELPER_OUTPUT,
     },
     question: (given: Given): Question => {
       const [domain, url] = given.operands;
@@ -52,7 +55,9 @@ export const VM_COMMANDS: readonly Command[] = [
       });
     },
     show: showAttach,
+    interrupted: GOES_ON,
     notes: [
+      '--timeout is the time of the mount helper too, if mount_timeout is not sooner: then it is ended, unless what it started may serve somebody. Ctrl-C stops nothing.',
       'DOMAIN is a name or a UUID, as virsh list shows them. Saying it again changes nothing. What fails is undone; only an image that was made stays.',
       'SIZE is in bytes, or with K, M, G or T (powers of 1024). A file that exists is never touched.',
     ],
@@ -61,8 +66,8 @@ export const VM_COMMANDS: readonly Command[] = [
     name: 'vm detach',
     summary: 'take a disk from a domain, and end its attachment once the guest has let go',
     operands: [DOMAIN, { name: 'TARGET or URL', field: 'target' }],
-    options: { disk: DISK, timeout: LONG },
-    usage: 'DOMAIN (TARGET | URL --disk NAME) [--timeout S]',
+    options: { disk: DISK, timeout: LONG, 'show-helper-output': SHOW_HELPER_OUTPUT },
+    usage: 'DOMAIN (TARGET | URL --disk NAME) [--timeout S] [--show-helper-output]',
     question: (given: Given): Question => {
       const [domain, choice = ''] = given.operands;
       const { disk } = given.text;
@@ -76,6 +81,7 @@ export const VM_COMMANDS: readonly Command[] = [
       return post('/v1/vm/detach', given, DEFAULT_DEADLINE_MS, { domain, ...chosen });
     },
     show: showDetach,
+    interrupted: GOES_ON,
     notes: [
       'A guest that refuses keeps the disk and its attachment; the error is busy. Outcomes of the mount are those of disconnect.',
       'For a domain that does not exist any more: its UUID, with URL and --disk, ends what is left of its attachment.',
@@ -91,6 +97,7 @@ export const VM_COMMANDS: readonly Command[] = [
       return post('/v1/vm/extend', given, DEFAULT_DEADLINE_MS, { domain, target, bytes: parseSize(size, 'size') });
     },
     show: showExtend,
+    interrupted: GOES_ON,
     notes: [
       'SIZE is the new size: bytes, or a number with K, M, G or T (powers of 1024). No disk is ever made smaller.',
     ],

@@ -1,6 +1,6 @@
 // The closed list of errors. Every failure that Fairlead foresees is one of these; anything else passes unchanged.
 // Messages say what to do next. They never carry a credential, a volume's name or raw helper output: the field and
-// the leaf are enough to find the place, and redacted helper output travels in a field of its own.
+// the leaf are enough to find the place, and what may be seen of a helper's output travels in a field of its own.
 
 import type { Leaf } from './volume.js';
 
@@ -33,7 +33,7 @@ export interface ErrorDetails {
   readonly field?: string;
   /** The mount the error is about. */
   readonly leaf?: Leaf;
-  /** What the mount helper printed: bounded, redacted, control characters escaped. */
+  /** What the mount helper printed: its lines of known forms, and how many were withheld. Of libvirt and qemu-img: their words, redacted. */
   readonly helperOutput?: string;
   readonly cause?: unknown;
 }
@@ -61,7 +61,7 @@ export class FairleadError extends Error {
     this.code = code;
     this.field = details.field;
     this.leaf = details.leaf;
-    this.helperOutput = details.helperOutput;
+    this.helperOutput = details.helperOutput === '' ? undefined : details.helperOutput;
   }
 
   /** Whether the same request may succeed later without anybody changing it. */

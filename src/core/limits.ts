@@ -39,6 +39,8 @@ export const MAX_UNUSED_LEAVES = 1024;
 export const UNUSED_LEAF_MS = 30_000;
 /** Bytes of a helper's output that are kept. */
 export const MAX_HELPER_OUTPUT_BYTES = 65_536;
+/** Leaves of which the latest helper's output is kept at the broker, for root. */
+export const MAX_KEPT_HELPER_OUTPUTS = 64;
 /** Milliseconds a killed unit gets to become empty before its volume counts as stuck. */
 export const KILL_GRACE_MS = 700;
 /** Milliseconds that a mount is waited for after its helper ended with success, at most (within the mount timeout). */

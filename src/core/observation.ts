@@ -70,8 +70,8 @@ export interface Holder {
   readonly command: string;
   /**
    * How it holds the mount. `namespace`: another mount namespace has a copy of the mount, and no process there was
-   * seen to use it. `mount`: a copy of the mount elsewhere, or a mount on a directory inside it. `loop`: a loop
-   * device whose file lies on it.
+   * seen to use it. `mount`: a copy of the mount elsewhere, or a mount on it or on a directory inside it. `loop`: a
+   * loop device whose file lies on it.
    */
   readonly by: (typeof HOLDS_BY)[number];
 }

@@ -140,7 +140,7 @@ export interface ListedMount {
   readonly hold: 'inherited' | null;
   /** Clients of earlier mounts of this volume. */
   readonly former: readonly ListedClient[];
-  /** For `releasing`: who kept it when it was last tried to be unmounted, as far as that was found out. */
+  /** For `releasing`: who kept it when that was last looked for, as far as it was found out. */
   readonly keptBy: readonly Holder[];
   /** Processes that still hold a dead mount which has been replaced. */
   readonly needsRestart: readonly Holder[];

@@ -72,7 +72,7 @@ export const holder = z
     command: z.string().meta({ description: "The process's name; for mount where it is, for loop the device." }),
     by: z.enum(HOLDS_BY).meta({
       description:
-        'descriptor, directory, root, mapping: what the process has open there. namespace: another mount namespace has a copy. mount: a copy elsewhere, or a mount inside. loop: a loop device whose file lies there.',
+        'descriptor, directory, root, mapping: what the process has open there. namespace: another mount namespace has a copy. mount: a copy elsewhere, or a mount inside or on top. loop: a loop device whose file lies there.',
     }),
   })
   .meta({ id: 'Holder', description: 'What keeps a mount busy.' });

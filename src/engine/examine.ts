@@ -6,7 +6,7 @@ import type { Finding } from '../core/broker-api.js';
 import { adviceForSilent } from '../core/silent.js';
 import type { ListedMount, ListReply, RequestContext } from '../core/requests.js';
 import { describeHolder, type Holding } from '../core/observation.js';
-import { listed, shellWord } from '../core/text.js';
+import { escapeForLog, listed, shellWord } from '../core/text.js';
 import type { Leaf } from '../core/volume.js';
 import type { Context } from './context.js';
 import { Deadline } from './deadline.js';
@@ -21,7 +21,7 @@ export async function examine(context: Context, { deadlineMs }: RequestContext):
     // First what explains the rest.
     ...diskFindings(context),
     ...setAsideFindings(seen),
-    ...seen.mounts.flatMap(findingsOf),
+    ...seen.mounts.flatMap((mount) => findingsOf(context, mount)),
     ...(await used),
   ];
   try {
@@ -43,7 +43,7 @@ function diskFindings({ diskFault }: Context): readonly Finding[] {
   return [{ subject: 'state_dir', severity: 'error', message: diskFault.message, mend }];
 }
 
-function findingsOf(mount: ListedMount): readonly Finding[] {
+function findingsOf(context: Context, mount: ListedMount): readonly Finding[] {
   const subject = subjectOf(mount.leaf);
   const path = shellWord(mount.mountpoint);
   const found: Finding[] = [];
@@ -59,7 +59,11 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
       );
       break;
     case 'vanished':
-      add('error', 'It has users and somebody else has unmounted it.', backCommand(mount));
+      add(
+        'error',
+        'It has users and is not mounted any more: somebody else has unmounted it, or it could not be mounted again after a start.',
+        backCommand(mount),
+      );
       break;
     case 'foreign':
       add(
@@ -98,7 +102,11 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
   }
   if (mount.needsRestart.length > 0) {
     const who = mount.needsRestart.map(({ pid, command }) => `${command} (pid ${pid})`).join(', ');
-    add('warning', 'It died and was mounted again; some processes still hold the dead mount.', `Restart ${who}.`);
+    add(
+      'warning',
+      'It died and was mounted again; some processes still hold the dead mount.',
+      [`Restart ${who}.`, ...milderWays(context, mount)].join(' '),
+    );
   }
   return found;
 }
@@ -107,6 +115,23 @@ function findingsOf(mount: ListedMount): readonly Finding[] {
 function isUnusable({ verdict, attachments }: ListedMount): boolean {
   if (verdict === 'read-only') return !(attachments.length > 0 && attachments.every(({ readOnly }) => readOnly));
   return verdict === 'hung' || verdict === 'stale' || verdict === 'denied';
+}
+
+/**
+ * A guest need not be restarted to get another file descriptor: its disk can be plugged out and in. Commands name the domain
+ * by its UUID, since whoever defines domains chooses their names, and root is who runs the commands.
+ */
+function milderWays({ evidence }: Context, { leaf, url, attachments }: ListedMount): readonly string[] {
+  return attachments.flatMap(({ consumer, disk }) => {
+    const [, kind, uuid] = /^(vm|nova):([0-9a-f-]+)$/.exec(consumer) ?? [];
+    if (uuid === undefined) return [];
+    const name = evidence.usersOf(leaf).find((use) => (use.uuid as string) === uuid)?.name ?? uuid;
+    const way =
+      kind === 'nova'
+        ? 'have Nova detach the volume, and attach it again.'
+        : `fairlead vm detach ${uuid} ${shellWord(url ?? 'URL')} --disk ${disk === null ? 'NAME' : shellWord(disk)}, then fairlead vm attach ${uuid} with the words as before.`;
+    return [`Milder for the domain ${escapeForLog(name)}: ${way}`];
+  });
 }
 
 /** Mounts whose users are looked for at the same time, and at most in one request. */

@@ -58,10 +58,9 @@ export async function release(
     const plan = planRelease(observation);
     // What is forgotten because it was not there may have come back.
     if (plan.kind !== 'gone' && context.state.isUsed(volume.leaf)) throw isBack(volume);
-    if (plan.kind === 'covered') return keepReleasing(context, volume, kept('busy'));
-    if (plan.kind === 'serving') {
-      const holders = await context.holdersOf(volume, deadline.remaining);
-      return keepReleasing(context, volume, kept('releasing', holders));
+    if (plan.kind === 'covered' || plan.kind === 'serving') {
+      const holders = await holdersFor(listener, context, volume, deadline);
+      return keepReleasing(context, volume, kept(plan.kind === 'covered' ? 'busy' : 'releasing', holders));
     }
     if (plan.kind === 'gone') {
       const cleared = await clearAway(context, volume, { ...observation, steps: plan.steps }, deadline, listener);
@@ -127,8 +126,19 @@ async function afterRefusal(
   const deadSteps = planDead(observation);
   if (deadSteps !== null) return detachDead(context, volume, deadSteps, deadline, listener);
   if (observation.judgement?.verdict === 'hung') return kept('hung');
-  const holders = wasBusy ? await context.holdersOf(volume, deadline.remaining) : [];
-  return kept('busy', holders);
+  return kept('busy', wasBusy ? await holdersFor(listener, context, volume, deadline) : []);
+}
+
+/** Who keeps the mount. Looked for only where somebody is told, since the search looks at the mount too; else who was found last. */
+async function holdersFor(
+  listener: Listener,
+  context: Context,
+  volume: Volume,
+  deadline: Deadline,
+): Promise<readonly Holder[]> {
+  return listener === NOBODY
+    ? context.state.sightOf(volume.leaf).keptBy
+    : context.holdersOf(volume, deadline.remaining);
 }
 
 async function detachDead(

@@ -11,6 +11,7 @@ import { MAX_IMAGE_CHILDREN, QEMU_IMG_MEMORY_BYTES } from '../core/limits.js';
 import { redact } from '../core/secrets.js';
 import type { Leaf } from '../core/volume.js';
 import { monotonicMs } from '../sys/clock.js';
+import { processLimit } from '../sys/process-limit.js';
 import { killSession, startNode, type ToolEnd } from '../sys/run.js';
 import { checkProgram, type Trust } from '../sys/trust.js';
 import type { ImageAnswer, ImageJob, ImageNode, ImagePlace, ImageTool } from './image-main.js';
@@ -98,7 +99,10 @@ export class Images implements ImageWork {
     }
     const { uid, gid } = as === 'root' ? { uid: 0, gid: 0 } : this.settings.user;
     const node = startNode({ module: this.#module, args: [String(uid), String(gid)], env: {}, output: 'none' });
-    if (node.pid === 0) throw new FairleadError('resource-exhausted', 'No process could be started. Try again later.');
+    if (node.pid === 0) {
+      const message = `No process could be started to look at the image. ${processLimit()}. Then try again.`;
+      throw new FairleadError('resource-exhausted', message);
+    }
     node.unref();
     const child = new ImageChild({
       leaf,

@@ -2,6 +2,7 @@
 // process: mounts and loop devices. By the text of mount tables and of /sys alone.
 
 import { readdirSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type MountEntry, parseMountTable } from '../core/mountinfo.js';
 import type { Holder } from '../core/observation.js';
 import { isBelow } from '../core/paths.js';
@@ -81,12 +82,11 @@ export class SoughtMounts {
     return [...ranges.values()];
   }
 
-  /** Copies elsewhere in our namespace, mounts on directories inside, and loop devices whose files lie there. */
+  /** Copies elsewhere in our namespace, mounts inside and on top, and loop devices whose files lie there. */
   holders(): readonly Holder[] {
     const { mountPoint } = this.#sought;
-    const mounts = this.#table.filter(
-      (entry) =>
-        entry.mountPoint !== mountPoint && (this.has(entry.mountId) === true || this.has(entry.parentId) === true),
+    const mounts = this.#table.filter((entry) =>
+      this.has(entry.mountId) === true ? entry.mountPoint !== mountPoint : this.has(entry.parentId) === true,
     );
     return [
       ...mounts.map((entry): Holder => ({ pid: 0, command: escapeForLog(entry.mountPoint), by: 'mount' })),
@@ -117,6 +117,8 @@ export class SoughtMounts {
     const sought = this.#sought;
     if (!this.#devices.has(dev)) return false;
     if (sought.kind === 'superblock') return true;
+    // A directory inside may be a volume of its own: whoever uses its leaf does not use this one.
+    if (mountPoint !== sought.mountPoint && dirname(mountPoint) === dirname(sought.mountPoint)) return false;
     return (root === sought.root || isBelow(root, sought.root)) && mountPoint !== sought.source;
   }
 }

@@ -8,6 +8,7 @@ import { KernelMounts } from './mounts.js';
 import { DirectoryNotes } from './notes.js';
 import type { Machine } from './ports.js';
 import { ForkedProbeChildren } from './probe-children.js';
+import { processLimit } from './process-limit.js';
 import { KernelProcesses } from './processes.js';
 import { KernelNamespaces } from './namespaces.js';
 import { KernelSuperblocks } from './superblocks.js';
@@ -34,6 +35,7 @@ export function linuxMachine(options: MachineOptions): LinuxMachine {
     mounts: new KernelMounts(table),
     units: new KernelUnits(options),
     probeChildren: new ForkedProbeChildren(),
+    processLimit,
     processes: new KernelProcesses(),
     superblocks: new KernelSuperblocks(),
     namespaces: new KernelNamespaces(),

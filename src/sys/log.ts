@@ -75,9 +75,14 @@ function clean(fields: LogFields = {}): Record<string, unknown> {
   const kept: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(fields)) {
     if (NAMES_A_VOLUME.has(key)) kept[key] = '[withheld]';
-    else kept[key] = value instanceof Error ? describe(value, 0) : value;
+    else kept[key] = value instanceof Error ? describe(value, isForeseen(value) ? 'no-stack' : 'stack', 0) : value;
   }
   return kept;
+}
+
+/** Whether somebody thought of this failure: then its code and its message say all, and a stack is noise. */
+function isForeseen(error: Error): boolean {
+  return error instanceof FairleadError && error.code !== 'internal';
 }
 
 /** Causes that are followed. */
@@ -87,7 +92,7 @@ const MAX_CAUSES = 5;
  * An error without its message, unless it is one of ours: the text of an unforeseen error may quote a path, a name or a
  * secret. Its class, code, system call and stack are enough to find the place.
  */
-function describe(error: Error, depth: number): Record<string, unknown> {
+function describe(error: Error, stack: 'stack' | 'no-stack', depth: number): Record<string, unknown> {
   const { code, syscall } = error as { readonly code?: unknown; readonly syscall?: unknown };
   const { cause } = error;
   return {
@@ -96,8 +101,8 @@ function describe(error: Error, depth: number): Record<string, unknown> {
     ...(typeof syscall === 'string' && /^[a-z0-9_ ]{1,40}$/i.test(syscall) ? { syscall } : {}),
     ...(error instanceof FairleadError ? { message: error.message } : {}),
     ...(error instanceof FairleadError && error.leaf !== undefined ? { leaf: error.leaf } : {}),
-    at: frames(error),
-    ...(cause instanceof Error && depth < MAX_CAUSES ? { cause: describe(cause, depth + 1) } : {}),
+    ...(stack === 'stack' ? { at: frames(error) } : {}),
+    ...(cause instanceof Error && depth < MAX_CAUSES ? { cause: describe(cause, stack, depth + 1) } : {}),
   };
 }
 

@@ -147,10 +147,10 @@ export type HelperEnd =
   | { readonly end: 'signalled'; readonly signal: string; readonly output: string }
   /** Its time was up, and it may still act. `isKnown` false: whoever keeps the units may only be about to make its unit. */
   | { readonly end: 'late'; readonly isKnown: boolean; readonly output: string }
-  /** It was never started, and nothing happened. */
+  /** It was never started, and nothing happened. `limit`: no more processes may be started. */
   | {
       readonly end: 'not-started';
-      readonly why: 'missing' | 'untrusted' | 'not-executable' | 'name-in-use' | 'not-ready' | 'failed';
+      readonly why: 'missing' | 'untrusted' | 'not-executable' | 'name-in-use' | 'not-ready' | 'limit' | 'failed';
       readonly detail: string;
     };
 
@@ -269,7 +269,8 @@ export type Sought =
   | { readonly kind: 'superblock'; readonly mountPoint: string; readonly devices: readonly string[] }
   /**
    * A directory that was bound. Others use the rest of its superblock, so only mounts count whose root is the bound
-   * directory or lies below it; not the filesystem's own mount at `source`, if the directory is the root of one.
+   * directory or lies below it; not the filesystem's own mount at `source`, if the directory is the root of one, and not
+   * those beside `mountPoint`, which are other volumes.
    */
   | {
       readonly kind: 'bind';
@@ -286,7 +287,7 @@ export interface Processes {
   runs(process: ProcessIdentity): boolean;
   /**
    * Processes of all mount namespaces with a descriptor, directory, root or mapping there, namespaces other than ours
-   * that have a copy of it, mounts elsewhere and inside, loop devices. Takes {@link HOLDERS_BUDGET_MS} at most;
+   * that have a copy of it, mounts elsewhere, inside and on top, loop devices. Takes {@link HOLDERS_BUDGET_MS} at most;
    * questions of the same kind share one search. Not found: what no process shows (descriptors in flight, files of an
    * io_uring, namespaces and detached trees without a process), so an empty answer explains and never proves. Rejects
    * with `resource-exhausted` when no search could begin within `budgetMs`.
@@ -308,6 +309,8 @@ export interface Machine {
   readonly clock: Clock;
   /** Milliseconds of this boot: the same clock for every process, and for whoever comes after us. */
   uptime(): number;
+  /** Which limit keeps us from starting another process, in words for people. */
+  readonly processLimit: () => string;
   /** `/proc/sys/kernel/random/boot_id`. */
   readonly bootId: string;
 }

@@ -123,8 +123,12 @@ export function helperEnd(ended: ProcessEnd, output: string): HelperEnd {
   }
 }
 
-function whyNot(errno: string): 'missing' | 'not-executable' | 'failed' {
+/** Why a program could not be executed. */
+export function whyNot(errno: string): 'missing' | 'not-executable' | 'limit' | 'failed' {
   switch (errno) {
+    case 'EAGAIN':
+    case 'ENOMEM':
+      return 'limit';
     case 'ENOENT':
     case 'ENOTDIR':
       return 'missing';

@@ -11,7 +11,7 @@ import type { HelperEnd } from './ports.js';
 import { killSession, outputMemory, printed, startHelper, within, type StartedProcess } from './run.js';
 import type { ManagerPaths } from './service-manager.js';
 import { isOver, isPopulated, populatedUnits, Systemctl } from './systemctl.js';
-import { helperEnd, tellForked, type CheckedHelper } from './units-session.js';
+import { helperEnd, tellForked, whyNot, type CheckedHelper } from './units-session.js';
 
 /**
  * systemd ends nothing in these units on a timer: neither a start that takes long, nor what is left of a unit that is
@@ -108,7 +108,10 @@ export class SystemdUnits {
       // Where the unit is not even there yet, PID 1 may still be about to make it.
       return { end: 'late', isKnown: (await this.#look(unit)) !== 'idle', output: printed(output) };
     }
-    if (ended.end === 'not-started') return notStarted('failed', 'systemd-run could not be executed.');
+    if (ended.end === 'not-started') {
+      const why = whyNot(ended.errno) === 'limit' ? 'limit' : 'failed';
+      return notStarted(why, 'systemd-run could not be executed.');
+    }
     if (ended.end === 'exited' && ended.status === 0) return { end: 'exited', status: 0, output: printed(output) };
     return await this.#failure(unit, description, () => printed(output));
   }
@@ -206,7 +209,7 @@ function inUse(): HelperEnd {
   return notStarted('name-in-use', 'A helper or its daemon is in this unit already.');
 }
 
-function notStarted(why: 'name-in-use' | 'failed', detail: string): HelperEnd {
+function notStarted(why: 'name-in-use' | 'limit' | 'failed', detail: string): HelperEnd {
   return { end: 'not-started', why, detail };
 }
 

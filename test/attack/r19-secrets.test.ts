@@ -23,6 +23,12 @@ beforeAll(async () => {
     `Authorization: Bearer ${SECRET}`,
     `GET /?token=${SECRET}`,
     `{"secret_key": "${SECRET}"}`,
+    `sig=${SECRET}`,
+    `AccountKey=${SECRET}`,
+    `user%${SECRET}`,
+    `<password>${SECRET}</password>`,
+    `with password ${SECRET}`,
+    `password%3D${SECRET}`,
     `\u001b[2J\u202e${FORGED}`,
     FORGED,
   ];

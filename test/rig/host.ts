@@ -14,7 +14,14 @@ export interface Answer {
   readonly body: Readonly<Record<string, unknown>>;
   /** The body's error, if it is one. */
   readonly error:
-    { readonly code: string; readonly message: string; readonly field?: string; readonly leaf?: string } | undefined;
+    | {
+        readonly code: string;
+        readonly message: string;
+        readonly field?: string;
+        readonly leaf?: string;
+        readonly helperOutput?: string;
+      }
+    | undefined;
 }
 
 /** Options of a host. */

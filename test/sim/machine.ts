@@ -53,6 +53,7 @@ export class Host {
       clock: this.#scheduler.clock(life),
       units: this.services.port(life),
       probeChildren: this.probes.port(life),
+      processLimit: () => 'There is no limit here',
       table: new TableView(kernel, tree, this.#scheduler, life, this.#chance),
       directories: {
         ...directories,

@@ -3,6 +3,7 @@
 import { Deadline } from '../../core/deadline.js';
 import { MAX_UNUSED_LEAVES, TOOL_BUDGET_MS } from '../../core/limits.js';
 import { obstructionAt } from '../../core/obstruction.js';
+import { errnoOf } from '../../sys/libc/errors.js';
 import type { Context } from '../context.js';
 import type { Place } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
@@ -11,6 +12,11 @@ import { makeQuiet } from '../quiet.js';
 import { look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED } from '../step-ends.js';
 import type { Executor } from './step.js';
+
+const BASE_FULL =
+  'The disk of the mount base is full, or its quota is used up, so no directory can be made there. Free some space (df -h and df -i of the base), then try again.';
+const BASE_READ_ONLY =
+  'The disk of the mount base is read-only, so no directory can be made there. Look at the kernel log, then remount it.';
 
 /** Makes the leaf, if nothing is there; a mounted or an empty leaf is done already. */
 export const makeLeaf: Executor = async ({ context, place, deadline, begin }) => {
@@ -24,10 +30,23 @@ export const makeLeaf: Executor = async ({ context, place, deadline, begin }) =>
       return refused(place, 'resource-exhausted', message);
     }
     begin();
-    if (context.machine.directories.makeLeaf(place.base, place.volume.leaf) === 'made') {
-      context.unusedLeaves.add(place, (unused) => removeUnused(context, unused));
-      context.reach('broker.make-leaf.done');
-      return CHANGED;
+    try {
+      if (context.machine.directories.makeLeaf(place.base, place.volume.leaf) === 'made') {
+        context.unusedLeaves.add(place, (unused) => removeUnused(context, unused));
+        context.reach('broker.make-leaf.done');
+        return CHANGED;
+      }
+    } catch (error) {
+      // With these errors mkdirat(2) has made nothing.
+      switch (errnoOf(error)) {
+        case 'ENOSPC':
+        case 'EDQUOT':
+          return refused(place, 'resource-exhausted', BASE_FULL);
+        case 'EROFS':
+          return refused(place, 'unavailable', BASE_READ_ONLY);
+        default:
+          throw error;
+      }
     }
   }
   const { directory } = await look(context, place, deadline);

@@ -11,7 +11,6 @@ import {
   MAX_HELPERS,
 } from '../../core/limits.js';
 import type { MountEntry } from '../../core/mountinfo.js';
-import { namesOf, redact } from '../../core/secrets.js';
 import type { StepEnd } from '../../core/steps.js';
 import type { HelperEnd } from '../../sys/ports.js';
 import { LATE, until, within } from '../../core/deadline.js';
@@ -91,7 +90,7 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
     clients.drop(place, id);
     // Something is in the unit of which nothing was known.
     if (ended.why === 'name-in-use') clients.find(place, { generation });
-    return notStarted(place, ended);
+    return notStarted(context, place, ended);
   }
   const seen = await firstSight(attempt, ended, begun + place.settings.mountTimeoutMs - machine.clock.now());
   if (seen.top?.recognised === true && (succeeded(ended) || !(await isDead(attempt, seen.top)))) {
@@ -195,15 +194,15 @@ async function isDead({ context, place, deadline }: Attempt, mount: SeenMount): 
   return facts !== LATE && place.judge(facts, 'read-only').dead;
 }
 
-function failure({ place }: Attempt, ended: HelperEnd, helperOutput: string): StepEnd {
+function failure({ context, place }: Attempt, ended: HelperEnd, helperOutput: string): StepEnd {
   switch (ended.end) {
     case 'not-started':
-      return notStarted(place, ended);
+      return notStarted(context, place, ended);
     case 'late':
       return refused(
         place,
         'deadline-exceeded',
-        'The mount helper did not end within its time and was ended. Look at the storage service, or allow more time.',
+        'The mount helper did not end within its time and was ended. Look at the storage service, or allow more time (--timeout, mount_timeout).',
         { helperOutput },
       );
     case 'signalled':
@@ -223,11 +222,9 @@ function failure({ place }: Attempt, ended: HelperEnd, helperOutput: string): St
   }
 }
 
-/** What the helper said, fit to be shown. */
-function outputOf({ place }: Attempt, ended: HelperEnd): string {
-  return ended.end === 'not-started'
-    ? ''
-    : redact(ended.output.trimEnd(), [...namesOf(place.volume), place.mountpoint]);
+/** What everybody may see of what the helper said. */
+function outputOf({ context, place }: Attempt, ended: HelperEnd): string {
+  return ended.end === 'not-started' ? '' : context.helperOutputs.keep(place, ended.output);
 }
 
 /**

@@ -20,6 +20,7 @@ import { awaitClients, formerOf } from '../client-states.js';
 import type { Context } from '../context.js';
 import type { Place } from '../place.js';
 import { makeQuiet } from '../quiet.js';
+import { noProcess } from '../no-process.js';
 import { doubtOf, look } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
 import { mountByHelper } from './mount-by-helper.js';
@@ -115,7 +116,11 @@ async function bind(attempt: Attempt, way: BindWay, expected: DirectoryIdentity 
     case 'source-changed':
       return refused(place, 'unavailable', 'The directory was exchanged while it was mounted. Try again.');
     case 'exhausted':
-      return refused(place, 'resource-exhausted', 'Too many mounts hang. Look at the storage, then try again.');
+      return refused(
+        place,
+        'resource-exhausted',
+        ended.why === 'not-started' ? noProcess(machine) : 'Too many mounts hang. Look at the storage, then try again.',
+      );
     case 'lost':
       return nothingMounted(attempt)
         ? refused(place, 'unavailable', 'The process that mounts ended unexpectedly. Try again.')

@@ -3,13 +3,13 @@
 
 import type { StepEnd } from '../../core/steps.js';
 import { BUSY_RETRIES, CLIENT_END_MS, KILL_GRACE_MS, LOOK_LAST_MS, MAX_HELPERS } from '../../core/limits.js';
-import { namesOf, redact } from '../../core/secrets.js';
 import { LATE, within } from '../../core/deadline.js';
 import type { HelperEnd } from '../../sys/ports.js';
 import type { Command } from '../place.js';
 import { requireRecognised, requireSoundBase } from '../policy.js';
 import { awaitClients, endHelper, noteSuperblock } from '../client-states.js';
 import { holdersInDoubt } from '../holders.js';
+import { noProcess } from '../no-process.js';
 import { empty, helpersOver } from '../quiet.js';
 import { look, type SeenMount, stillOnTop, stillThere } from '../sight.js';
 import { CHANGED, refused, UNCHANGED, unknown } from '../step-ends.js';
@@ -87,7 +87,9 @@ async function byKernel(attempt: Attempt, mount: SeenMount): Promise<StepEnd> {
       return refused(
         place,
         'resource-exhausted',
-        'Too many unmounts hang. Look at the storage service, then try again.',
+        end.why === 'not-started'
+          ? noProcess(machine)
+          : 'Too many unmounts hang. Look at the storage service, then try again.',
       );
     }
     if (end.end === 'lost') {
@@ -129,7 +131,7 @@ async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): P
     return unknown(place, 'hung', 'The unmount helper was not ended in time and may still act. It is worked off.');
   }
   if (!stillThere(context, place, mount)) return CHANGED;
-  if (ended.end === 'not-started') return notStarted(place, ended);
+  if (ended.end === 'not-started') return notStarted(context, place, ended);
   const ms = deadline.before(ANSWER_RESERVE_MS);
   const found = await within(machine.clock, holdersInDoubt(context, place, [mount.entry], ms), ms);
   if (found !== LATE && found.holders.length > 0) return busy(attempt);
@@ -137,7 +139,7 @@ async function byHelper(attempt: Attempt, command: Command, mount: SeenMount): P
     return refused(place, 'hung', 'The unmount helper did not end within its time and was ended. Try again.');
   }
   return refused(place, 'helper-failed', 'The unmount helper ended and the volume is still mounted. Try again.', {
-    helperOutput: redact(ended.output, [...namesOf(place.volume), place.mountpoint]),
+    helperOutput: context.helperOutputs.keep(place, ended.output),
   });
 }
 

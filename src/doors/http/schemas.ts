@@ -102,8 +102,7 @@ export const listReply = z.object({
               'Clients of earlier mounts of this volume. releasing: somebody may still use what it serves. ending: nobody does, and it has not ended yet.',
           }),
         keptBy: z.array(holder).readonly().meta({
-          description:
-            'For releasing: who kept it when it was last tried to be unmounted, as far as that was found out.',
+          description: 'For releasing: who kept it when that was last looked for, as far as it was found out.',
         }),
         needsRestart: z.array(holder).readonly().meta({
           description: 'Processes that still hold a dead mount of this volume, which has been replaced.',
@@ -170,6 +169,8 @@ export const errorReply = z.object({
     field: z.string().optional().meta({ description: 'The field of the request at fault.' }),
     retryable: z.boolean().meta({ description: 'May the same request succeed later?' }),
     leaf: leaf.optional(),
-    helperOutput: z.string().optional().meta({ description: 'What the mount helper printed, redacted.' }),
+    helperOutput: z.string().optional().meta({
+      description: 'What the mount helper printed: lines of known harmless forms, and how many were withheld.',
+    }),
   }),
 });

@@ -1,5 +1,6 @@
 // libvirt's errors, and what they are in ours. libvirt's code decides; its words travel redacted, in the field for others' output, and are
-// read by people only.
+// read by people only. Where the code says no more than that something failed, a few sentences of libvirt's and QEMU's that a retry does not
+// help against are known by their words, which have no part that somebody else writes.
 
 import { type ErrorCode, FairleadError } from '../../core/errors.js';
 import { redact } from '../../core/secrets.js';
@@ -21,10 +22,12 @@ export class LibvirtError extends Error {
 
 /** virErrorNumber (include/libvirt/virterror.h), as far as it decides anything here. */
 export const VIR_ERR = {
+  internalError: 1,
   noMemory: 2,
   noSupport: 3,
   noConnect: 5,
   invalidArg: 8,
+  operationFailed: 9,
   xmlError: 27,
   operationDenied: 29,
   xmlDetail: 35,
@@ -88,6 +91,36 @@ const FAILED: Meaning = {
   message: 'libvirt or QEMU failed. Read what libvirt said beside this error and in its log, then try again.',
 };
 
+const LOCKED: Meaning = {
+  code: 'conflict',
+  field: 'disk',
+  message:
+    'The disk is locked: another guest or program has it open. Find out who (fairlead vm ls), and detach it there; or attach it read-only to all.',
+};
+const NO_SLOT: Meaning = {
+  code: 'conflict',
+  field: 'bus',
+  message:
+    'The domain has no free PCI slot. Ask for --bus scsi if it has such a controller, detach another device, or define more pcie-root-port controllers while it is off.',
+};
+
+/** By the whole text, as libvirt writes it in English (src/conf/domain_addr.c) and QEMU (block/file-posix.c, raw_check_lock_bytes). */
+const BY_WORDS: readonly (readonly [RegExp, Meaning])[] = [
+  [/^internal error: No more available PCI (?:slots|addresses)$/, NO_SLOT],
+  [
+    /^internal error: unable to execute QEMU command '[a-z_-]{1,64}': Failed to get (?:shared )?"[a-z -]{1,64}" lock$/,
+    LOCKED,
+  ],
+  // virtlockd's and sanlock's, which name the resource.
+  [/^resource busy: Lockspace resource '[^']{1,4096}' is locked$/, LOCKED],
+];
+/** Codes that say no more than that something failed, or is in use. */
+const VAGUE: ReadonlySet<number> = new Set([VIR_ERR.internalError, VIR_ERR.operationFailed, VIR_ERR.resourceBusy]);
+
+function byWords({ code, message }: LibvirtError): Meaning | undefined {
+  return VAGUE.has(code) ? BY_WORDS.find(([words]) => words.test(message))?.[1] : undefined;
+}
+
 const MEANINGS: ReadonlyMap<number, Meaning> = new Map<number, Meaning>([
   [VIR_ERR.noDomain, GONE],
   [
@@ -125,7 +158,7 @@ const MAX_WORDS_BYTES = 4096;
 
 /** The error of ours for one of libvirt's, which becomes its cause. */
 export function explainLibvirt(error: LibvirtError): FairleadError {
-  const { code, field, message } = MEANINGS.get(error.code) ?? FAILED;
+  const { code, field, message } = byWords(error) ?? MEANINGS.get(error.code) ?? FAILED;
   const words = redact(error.message, [], MAX_WORDS_BYTES);
   return new FairleadError(code, message, {
     ...(field === undefined ? {} : { field }),

@@ -87,7 +87,7 @@ const STARTING: readonly Mutant[] = [
     claims: ['000-4', '000-6', '000-16', '001-3', '001-5', '002-11', '003-2'],
     file: 'src/broker/steps/mount-by-helper.ts',
     project: 'fast',
-    from: '    return notStarted(place, ended);\n  }\n  const',
+    from: '    return notStarted(context, place, ended);\n  }\n  const',
     to: "    throw new Error('ENOENT');\n  }\n  const",
     caughtBy: [
       ...by(
@@ -578,6 +578,21 @@ const SHARING: readonly Mutant[] = [
       ...by(
         'test/property/core/secrets.test.ts',
         'redacted text > has no seeded credential, is one line, and keeps its bound',
+      ),
+    ],
+  },
+  {
+    name: 'what a helper says in no known form is shown',
+    claims: ['000-14', '000-15', '001-11', '004-8', '004-10'],
+    file: 'src/core/helper-output.ts',
+    project: 'fast',
+    from: '(line) => KNOWN.test(line)',
+    to: '() => true',
+    caughtBy: [
+      ...by(`${CORE}/helper-output.test.ts`, 'what a helper printed > is withheld in no known form: %j'),
+      ...by(
+        `${BROKER}/steps.test.ts`,
+        'a mount helper > that says a secret in no known form: only a count leaves the broker; known lines are shown, the rest is kept for root',
       ),
     ],
   },

@@ -18,6 +18,8 @@ import { alive, Host, leafOfUrl, type Answer } from '../../rig/host.js';
 import { until } from '../../rig/until.js';
 
 const ALICE = 'cli:alice';
+/** Milliseconds for a helper that mounts 6 s after its start, and for what undoes that. */
+const LATE_END_MS = 30_000;
 
 let host: Host;
 beforeAll(async () => {
@@ -72,8 +74,20 @@ describe('a helper that', () => {
     expect(answer).toMatchObject({ status: 12, error: { code: 'helper-failed', leaf: leafOfUrl(url) } });
     expect(JSON.stringify(answer.body)).not.toContain('hunter2');
     expect(answer.error?.message).not.toContain('Einhängen');
-    expect(JSON.stringify(answer.body)).toContain('Einhängen');
+    expect(answer.error?.helperOutput).toBe('1 line withheld; --show-helper-output as root shows it');
     expect(mountsAt(url)).toBe(0);
+  });
+
+  it('fails: root, and nobody else, is shown all that it said on demand', async () => {
+    const name = 'v-all-said';
+    const url = await host.volume(name);
+    await host.sandbox('fault', name, 'helper-fails', '32', 'logged in with phrase hunter2');
+    const plain = await connect(url);
+    expect(plain.error?.helperOutput).toBe('1 line withheld; --show-helper-output as root shows it');
+    const all = await connect(url, '--show-helper-output');
+    expect(all).toMatchObject({ status: 12, error: { code: 'helper-failed', leaf: leafOfUrl(url) } });
+    expect(all.error?.helperOutput).toContain('logged in with phrase hunter2');
+    await host.sandbox('heal', name);
   });
 
   it('ends with success and mounts nothing fails the connect', async () => {
@@ -97,11 +111,16 @@ describe('a helper that', () => {
     expect((await disconnect(url)).body['outcome']).toBe('released');
   });
 
-  it('mounts too late mounts nothing, not even afterwards', async () => {
+  // Where another mount namespace mounts a filesystem of this kind meanwhile, the helper cannot be told from its client. It
+  // is not ended then, and what it mounts goes away again.
+  it('mounts too late leaves no mount, not even afterwards', async () => {
     const [url, answer] = await failing('helper-late', '6000');
     expect(answer.status).not.toBe(0);
-    await until('no helper is left', () => helperProcesses().length === 0);
-    expect(mountsAt(url)).toBe(0);
+    await until(
+      'nothing that could mount is left, and no mount, and no leaf',
+      () => helperProcesses().length === 0 && mountsAt(url) === 0 && readdirSync(host.quobyteBase).length === 0,
+      LATE_END_MS,
+    );
   });
 
   it('never ends is killed at its deadline, with all its processes', async () => {

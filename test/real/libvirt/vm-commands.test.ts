@@ -184,6 +184,40 @@ describe('what fails leaves nothing behind', () => {
   });
 });
 
+describe('what no retry helps is not called retryable', () => {
+  test('a disk that another guest has locked: who has it is asked for', async () => {
+    await libvirtd.boot({ name: 'second' });
+    await attach('web', 'd', '--create', '1M', '--bus', 'scsi');
+    const taken = await attach('second', 'd', '--bus', 'scsi');
+    expect(refused(taken, 'conflict', 5)).toContain('locked');
+    expect(taken.body['error']).toMatchObject({ field: 'disk', retryable: false });
+    expect(await disks()).toEqual(['web sdb d']);
+    expect(await users()).toEqual([`vm:${web}`]);
+    await host.ask('vm', 'detach', 'web', 'sdb');
+    expect(mounted()).toBe(false);
+    await libvirtd.virsh('destroy', 'second');
+  });
+
+  test('a domain without a free PCI slot: another bus, or more ports, are the way out', async () => {
+    let full = await attach('web', 'd0', '--create', '1M');
+    let had = 0;
+    while (full.status === 0 && had < 32) {
+      had += 1;
+      full = await attach('web', `d${had}`, '--create', '1M');
+    }
+    expect(had).toBeGreaterThan(0);
+    expect(refused(full, 'conflict', 5)).toContain('PCI');
+    expect(full.body['error']).toMatchObject({ field: 'bus', retryable: false });
+    expect(await disks()).toHaveLength(had);
+    expect((await attach('web', 'd-scsi', '--create', '1M', '--bus', 'scsi')).status).toBe(0);
+    await libvirtd.virsh('destroy', 'web');
+    for (const disk of [...Array.from({ length: had }, (_, at) => `d${at}`), 'd-scsi']) {
+      expect((await host.ask('vm', 'detach', 'web', url, '--disk', disk)).status).toBe(0);
+    }
+    expect([await disks(), await users(), mounted()]).toEqual([[], [], false]);
+  });
+});
+
 describe('what others attached is theirs', () => {
   test('a disk that virsh gave to the domain is not taken away', async () => {
     await host.ask('connect', url, '--consumer', 'cli:me');

@@ -164,6 +164,7 @@ describe('an export', () => {
   it.each([
     ['r/v w', 'blanks'],
     ['r/v/w', 'exactly one slash'],
+    ['my-volume', 'quobyte://REGISTRY'],
     ['/v', 'name a registry'],
     ['r,,s/v', 'none of them empty'],
     ['r/', 'name a volume'],

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { serve } from '../../../src/broker/dispatch.js';
+import { placeOf } from '../../../src/broker/place.js';
 import { PROTOCOL_VERSION, REQUESTS } from '../../../src/broker/protocol.js';
 import { VERBS } from '../../../src/broker/verbs.js';
 import { encodeFrame, FrameDecoder } from '../../../src/core/frames.js';
@@ -66,6 +67,7 @@ const SOUND: Record<string, Record<string, unknown>> = {
   abort: { id: 2, verb: 'abort', volume: URL, budgetMs: 100 },
   inventory: { id: 2, verb: 'inventory', leaves: 'all', budgetMs: 100 },
   watch: { id: 2, verb: 'watch', seen: null, budgetMs: 100 },
+  'helper-output': { id: 2, verb: 'helper-output', leaf: LEAF, budgetMs: 100 },
   examine: { id: 2, verb: 'examine', budgetMs: 100 },
 };
 
@@ -87,6 +89,16 @@ describe('who may speak', () => {
     const peer = await greeted(uid);
     peer.say({ ...SOUND['observe'], id: 7 });
     expect(await peer.reply(7)).toMatchObject({ ok: { leaf: LEAF, mountpoint: MOUNTPOINT, directory: 'absent' } });
+  });
+
+  it('root alone is told all that a helper said; the agent is cut off', async () => {
+    const root = await greeted(0);
+    root.context.helperOutputs.keep(placeOf(root.context, URL), 'with password hunter2\nno such volume');
+    root.say({ ...SOUND['helper-output'], id: 7 });
+    expect(await root.reply(7)).toMatchObject({ ok: 'with password hunter2\\nno such volume' });
+    const agent = await greeted();
+    agent.say({ ...SOUND['helper-output'] });
+    await endsWithoutEffect(agent);
   });
 
   it('whoever does not say hello first is cut off', async () => {

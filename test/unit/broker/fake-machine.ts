@@ -227,6 +227,7 @@ export class FakeMachine implements Machine {
       return child;
     },
   };
+  readonly processLimit = (): string => 'pids.max is 7';
   readonly processes: Machine['processes'] = {
     runs: ({ pid }) => this.running.has(pid),
     holding: () => Promise.resolve({ holders: [], complete: true }),

@@ -325,6 +325,25 @@ describe('a leaf that is made', () => {
   });
 });
 
+describe('a leaf that cannot be made', () => {
+  it.each([
+    ['ENOSPC', 'resource-exhausted', /disk of the mount base is full/],
+    ['EDQUOT', 'resource-exhausted', /disk of the mount base is full/],
+    ['EROFS', 'unavailable', /disk of the mount base is read-only/],
+  ] as const)(
+    'for %s is refused with the disk as the reason, and no helper is blamed',
+    async (code, refusedAs, words) => {
+      const world = bench();
+      world.machine.directories.makeLeaf = () => {
+        throw Object.assign(new Error('mkdirat'), { code });
+      };
+      const end = await run(world, 'make-leaf');
+      expect(end).toMatchObject(refusal(refusedAs));
+      expect(end).toMatchObject({ error: { message: expect.stringMatching(words) as string } });
+    },
+  );
+});
+
 describe('a mount helper', () => {
   function ready(): Bench {
     const world = bench();
@@ -348,6 +367,20 @@ describe('a mount helper', () => {
     const end = await run(world, 'mount');
     expect(end).toMatchObject({ end: 'refused', error: { leaf: LEAF } });
     expect(JSON.stringify(end)).not.toMatch(/hunter2|volume-00001|\u001b/);
+  });
+
+  it('that says a secret in no known form: only a count leaves the broker; known lines are shown, the rest is kept for root', async () => {
+    const world = ready();
+    const output = `mount.quobyte: no such volume\nlogged in with password hunter2\ncannot mount at ${MOUNTPOINT}: Permission denied\n`;
+    world.machine.helper = () => Promise.resolve({ end: 'exited', status: 4, output });
+    const end = await run(world, 'mount');
+    expect(end).toMatchObject({
+      error: {
+        helperOutput:
+          'mount.quobyte: no such volume; cannot mount at [hidden]: Permission denied; 1 line withheld; --show-helper-output as root shows it',
+      },
+    });
+    expect(world.context.helperOutputs.of(LEAF as Leaf)).toContain('hunter2');
   });
 
   it('that mounts another volume is undone', async () => {

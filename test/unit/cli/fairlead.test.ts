@@ -49,6 +49,7 @@ beforeAll(async () => {
         path: request.url ?? '',
         body: text === '' ? null : (JSON.parse(text) as unknown),
       });
+      if (answer.status === 0) return;
       response.writeHead(answer.status, { 'content-type': 'application/json' });
       response.end(typeof answer.body === 'string' ? answer.body : JSON.stringify(answer.body));
     });
@@ -218,6 +219,46 @@ describe('for people', () => {
     expect([status, out]).toEqual([12, '']);
     expect(err).toBe('fairlead: Look at the client. [helper-failed]\nthe helper said: no route\n');
   });
+  test('a helper that said nothing is not quoted', async () => {
+    const error = { code: 'helper-failed', message: 'Look at the client.', retryable: true, helperOutput: '' };
+    answer = { status: 502, body: { error } };
+    expect((await fairlead(['validate', URL_])).err).toBe('fairlead: Look at the client. [helper-failed]\n');
+    expect((await fairlead(['validate', URL_, '--json'])).out).not.toContain('helperOutput');
+  });
+  test('a volume that was not looked at yet says so, and one that is missing says what is the matter', async () => {
+    const mount = {
+      leaf: LEAF,
+      url: URL_,
+      mountpoint: '/m',
+      verdictAge: null,
+      hold: null,
+      former: [],
+      keptBy: [],
+      needsRestart: [],
+    };
+    const used = { id: 'a', consumer: 'cli:a', disk: null, readOnly: false, since: 'now', orphan: null };
+    const shown = (state: string, verdict: string | null): object => ({
+      ...{ ...mount, state, verdict, attachments: [used], operation: null },
+    });
+    const rest = { setAside: [], broker: 'connected', state: 'ready', domains: 'off', fault: null };
+    answer.body = { mounts: [shown('mounted', null)], ...rest };
+    expect((await fairlead(['ls'])).out).toContain('not looked at yet');
+    answer.body = { mounts: [shown('vanished', 'absent')], ...rest };
+    const { out } = await fairlead(['ls']);
+    expect(out).toContain(`${LEAF} is in use and not mounted`);
+    expect(out).toContain('fairlead doctor');
+  });
+  test.skipIf(process.geteuid?.() !== 0)(
+    '--show-helper-output is for root alone, and nothing is asked of the agent for others',
+    async () => {
+      const { status, err } = await fairlead(['connect', URL_, '--consumer', 'cli:a', '--show-helper-output'], {
+        uid: 4242,
+      });
+      expect(status).toBe(ERROR_CODES['permission-denied'].exit);
+      expect(err).toContain('Only root may see all');
+      expect(asked).toEqual([]);
+    },
+  );
   test('nothing that the agent says reaches the terminal as a control', async () => {
     answer.body = { verdict: 'healthy', reason: 'a\u001b[31mb\nc\u202ed', mountpoint: '/m', leaf: LEAF };
     const { out } = await fairlead(['validate', URL_]);
@@ -269,10 +310,10 @@ describe('disks of virtual machines, for people', () => {
     for (const name of ['attach', 'detach', 'extend', 'ls']) expect(group.out).toContain(`  vm ${name} `);
     expect(group.out).not.toContain('disk-config');
     expect((await fairlead(['vm', 'detach', '--help'])).out).toContain(
-      'Usage: fairlead vm detach DOMAIN (TARGET | URL --disk NAME) [--timeout S]\n',
+      'Usage: fairlead vm detach DOMAIN (TARGET | URL --disk NAME) [--timeout S] [--show-helper-output]\n',
     );
     expect((await fairlead(['vm', 'attach', '-h'])).out).toContain(
-      'Usage: fairlead vm attach DOMAIN URL --disk NAME [--format raw|qcow2] [--target DEV] [--bus virtio|scsi] [--read-only] [--persistent] [--create SIZE] [--timeout S]\n',
+      'Usage: fairlead vm attach DOMAIN URL --disk NAME [--format raw|qcow2] [--target DEV] [--bus virtio|scsi] [--read-only] [--persistent] [--create SIZE] [--timeout S] [--show-helper-output]\n',
     );
     expect(await fairlead(['vm', 'atach'])).toMatchObject({
       status: 2,
@@ -395,6 +436,32 @@ test('it works through a link, from any directory', async () => {
   expect(stdout).toMatch(/^fairlead \d+\.\d+\.\d+\n$/);
 });
 
+test.each([
+  ['connect', ['connect', URL_, '--consumer', 'cli:a'], 'undoes what it began'],
+  ['disconnect', ['disconnect', URL_, '--consumer', 'cli:a'], 'The agent goes on with it all the same'],
+  ['vm detach', ['vm', 'detach', 'web', 'vdb'], 'The agent goes on with it all the same'],
+  ['ls', ['ls'], 'Nothing is changed by that'],
+])('Ctrl-C during %s says what becomes of it, and ends by the signal', async (_, words, said) => {
+  answer = { status: 0, body: null };
+  const child = spawn(process.execPath, [program, ...words, '--socket', socket], { cwd: '/' });
+  let err = '';
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  const ended = new Promise<string | null>((resolve) => {
+    child.on('close', (_status, signal) => {
+      resolve(signal);
+    });
+  });
+  await expect.poll(() => asked.length, { timeout: 10_000, interval: 10 }).toBe(1);
+  child.kill('SIGINT');
+  expect(await ended).toBe('SIGINT');
+  expect(err).toMatch(/^fairlead: interrupted\. .*\n$/);
+  expect(err).toContain(said);
+});
+test('after abort it is not said that the volume is mounted again before its storage answers', async () => {
+  answer.body = { verdict: 'stale', usedBy: ['cli:a'] };
+  const { out } = await fairlead(['abort', LEAF]);
+  expect(out).toContain('It is mounted again for cli:a as soon as its storage answers');
+});
 test('a reader that goes away is no error', async () => {
   answer.body = {
     findings: Array.from({ length: 20_000 }, () => ({ subject: 's', severity: 'warning', message: 'm', mend: 'x' })),

@@ -182,6 +182,9 @@ describe('what a look finds', () => {
     bench.at(VOLUME).mounts = [];
     await bench.clock.pass(5 * INTERVAL);
     expect([listed()?.state, listed()?.verdict, changes(), bench.effects()]).toEqual(['vanished', 'absent', 1, []]);
+    // After a start nobody needs to have unmounted it: its storage may have come late.
+    const found = await bench.engine.examine({ deadlineMs: 1000, signal: new AbortController().signal });
+    expect(found.map(({ message }) => message).join()).toContain('or it could not be mounted again after a start');
   });
 
   it('vanished is mounted again where the policy says so', async () => {

@@ -1,7 +1,9 @@
 // Requests that meet each other, their deadlines, their clients' deaths and the end of the engine.
 
 import { describe, expect, it } from 'vitest';
+import type { DomainUuid } from '../../../src/core/domains.js';
 import { FairleadError } from '../../../src/core/errors.js';
+import type { DiskName } from '../../../src/core/names.js';
 import {
   ALICE,
   Bench,
@@ -19,7 +21,10 @@ import {
   VOLUME,
   watch,
 } from './bench.js';
+import { complete, domain } from './surveys.js';
 import { quiet } from './virtual-clock.js';
+
+const UUID = '11111111-2222-4333-8444-555555555555' as DomainUuid;
 
 async function started(): Promise<Bench> {
   const bench = new Bench();
@@ -529,6 +534,49 @@ describe('a connect', () => {
     expect(bench.engine.list().mounts[0]?.needsRestart).toEqual([]);
     await bench.connect(VOLUME, BOB).promise;
     expect(bench.engine.list().mounts[0]?.needsRestart).toEqual([holder]);
+  });
+
+  it('names the guest, and the milder way, where a guest holds a dead mount', async () => {
+    const bench = await withAlice();
+    const guest = `vm:${UUID}` as typeof ALICE;
+    const holder = { pid: 7, command: 'qemu-system-x86', by: 'descriptor' } as const;
+    await bench.connect(VOLUME, guest).promise;
+    Object.assign(bench.at(VOLUME), { judgement: DEAD, holders: [holder] });
+    await bench.connect(VOLUME, BOB).promise;
+    const found = await bench.engine.examine({ deadlineMs: 1000, signal: new AbortController().signal });
+    const mend = found.map((one) => one.mend).find((text) => text.startsWith('Restart'));
+    expect(mend).toBe(
+      `Restart qemu-system-x86 (pid 7). Milder for the domain ${UUID}: fairlead vm detach ${UUID} ${VOLUME.url} --disk NAME, then fairlead vm attach ${UUID} with the words as before.`,
+    );
+  });
+
+  it('names it by its name where that is known, and in a command by nothing that a shell or a program takes otherwise', async () => {
+    const bench = new Bench();
+    bench.evidence = { liftHolds: 'operator', orphans: 'report', ageMs: 60_000, isExpected: () => true };
+    await bench.start();
+    const holder = { pid: 7, command: 'qemu-system-x86', by: 'descriptor' } as const;
+    await bench.connect(VOLUME, `vm:${UUID}` as typeof ALICE, { disk: "it's $(here)" as DiskName }).promise;
+    const name = "--socket=x;'$(reboot)\u001b";
+    bench.engine.takeEvidence(complete(domain(UUID, [`/mnt/${VOLUME.leaf}/it's $(here)`], { name })));
+    Object.assign(bench.at(VOLUME), { judgement: DEAD, holders: [holder] });
+    await bench.connect(VOLUME, BOB).promise;
+    const found = await bench.engine.examine({ deadlineMs: 1000, signal: new AbortController().signal });
+    const mend = found.map((one) => one.mend).find((text) => text.startsWith('Restart'));
+    expect(mend).toContain(`fairlead vm detach ${UUID} ${VOLUME.url} --disk 'it'\\''s $(here)', then`);
+    expect(mend).toContain("the domain --socket=x;'$(reboot)\\u{1b}: ");
+    expect(mend).not.toMatch(/fairlead vm [a-z]+ [^0-9]/);
+  });
+
+  it('sends whoever runs guests by Nova to Nova', async () => {
+    const bench = await withAlice();
+    const holder = { pid: 7, command: 'qemu-system-x86', by: 'descriptor' } as const;
+    await bench.connect(VOLUME, `nova:${UUID}` as typeof ALICE).promise;
+    Object.assign(bench.at(VOLUME), { judgement: DEAD, holders: [holder] });
+    await bench.connect(VOLUME, BOB).promise;
+    const found = await bench.engine.examine({ deadlineMs: 1000, signal: new AbortController().signal });
+    expect(found.map((one) => one.mend).find((text) => text.startsWith('Restart'))).toBe(
+      `Restart qemu-system-x86 (pid 7). Milder for the domain ${UUID}: have Nova detach the volume, and attach it again.`,
+    );
   });
 
   it('says that read-only is advisory where the mount is writable', async () => {

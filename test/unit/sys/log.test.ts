@@ -69,6 +69,16 @@ describe('the log', () => {
     expect(last()['error']).toMatchObject({ code: 'busy', message: 'Wait until nobody uses it.' });
   });
 
+  it('shows no stack of a foreseen error, nor of what caused it', () => {
+    const { log, lines } = captured();
+    const cause = Object.assign(new Error('connect'), { code: 'ECONNREFUSED', syscall: 'connect' });
+    log.warn('refused', { error: new FairleadError('unavailable', 'Try again.', { cause }) });
+    expect(lines.join('')).toContain('ECONNREFUSED');
+    expect(lines.join('')).not.toContain('log.test.ts');
+    log.warn('refused', { error: new FairleadError('internal', 'A defect.') });
+    expect(lines.at(-1)).toContain('log.test.ts');
+  });
+
   it.each(['export', 'url', 'volume', 'source', 'args', 'helperOutput'])('withholds a field named %s', (field) => {
     const { log, lines } = captured();
     log.debug('careless', { [field]: SECRET });

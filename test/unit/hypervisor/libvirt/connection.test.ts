@@ -146,6 +146,25 @@ describe('a call', () => {
   });
 });
 
+const LOCKED = `internal error: unable to execute QEMU command 'blockdev-add': Failed to get "write" lock`;
+describe('what libvirt only calls failed is told by its whole words, of which nobody else writes a part:', () => {
+  it.each([
+    [1, 'internal error: No more available PCI slots', 'conflict', 'bus'],
+    [1, LOCKED, 'conflict', 'disk'],
+    [1, LOCKED.replace('"write"', 'shared "write"').replace('blockdev-add', 'device_add'), 'conflict', 'disk'],
+    [9, LOCKED, 'conflict', 'disk'],
+    [87, "resource busy: Lockspace resource '4fb1' is locked", 'conflict', 'disk'],
+    [87, 'resource busy: cannot change persistent config', 'busy', undefined],
+    [1, `cannot open '/m/${LOCKED}'`, 'helper-failed', undefined],
+    [1, 'internal error: No more available PCI slots: /m/x', 'helper-failed', undefined],
+    [38, 'internal error: No more available PCI slots', 'helper-failed', undefined],
+  ] as const)('%i, %s', async (code, words, ours, field) => {
+    const { ask } = await bench(first((call) => failure(call, code, words)));
+    const error = await ask('one').catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: ours, field, retryable: ours !== 'conflict' });
+  });
+});
+
 describe('what is not the protocol ends the connection, and the next call has a new one:', () => {
   const good = (call: Call): Buffer => domain(nameIn(call) ?? '');
   const table: readonly [string, (call: Call) => Buffer][] = [
