@@ -72,7 +72,7 @@ export class World {
   readonly domains: Domains;
   violation: Violation | null = null;
   /** The last step at which a superblock was there that our mount table does not show. */
-  #hiddenUntil = -1;
+  #unplacedUntil = -1;
 
   constructor(seed: number, options: Options) {
     const chance = chanceOf(seed);
@@ -206,18 +206,29 @@ export class World {
    */
   isDoubtful(history: History | undefined, step: number): boolean {
     const { kernel, notes } = this.host;
-    if (!kernel.superblocks.isReadable || !notes.isWhole || this.#hiddenUntil >= step) return true;
+    if (!kernel.superblocks.isReadable || !notes.isWhole || this.#unplacedUntil >= step) return true;
     if (history === undefined) return false;
     return history.strangeUntil >= step || (this.processes.brokerStarts > 1 && history.reusedUntil >= step);
   }
 
-  /** A superblock that our mount table does not show may be that of any client of which nothing was seen yet. */
+  /**
+   * A superblock that no broker has written down may be that of any client of which nothing was seen yet, unless it is
+   * mounted as a volume at that volume's leaf and nowhere else.
+   */
   #noteDoubts(): void {
-    const { superblocks, mounts } = this.host.kernel;
-    const shown = new Set(mounts.map(({ superblock }) => superblock));
-    const isHidden = [...superblocks.all].some((one) => one.kind === 'fuse' && !shown.has(one));
-    if (isHidden) this.#hiddenUntil = Infinity;
-    else if (this.#hiddenUntil === Infinity) this.#hiddenUntil = this.scheduler.steps;
+    const { superblocks, mounts, users } = this.host.kernel;
+    const homes = new Map(this.histories.map(({ mountPoint, volume }) => [mountPoint, volume.export as string]));
+    const placed = new Set<Superblock>();
+    const astray = new Set([...users.copies].map(({ mount }) => mount.superblock));
+    for (const { superblock, mountPoint, serves, owner, isPart } of mounts) {
+      const isAtHome = serves !== null && homes.get(mountPoint) === serves && owner === 0 && !isPart;
+      (isAtHome ? placed : astray).add(superblock);
+    }
+    const isUnplaced = [...superblocks.all].some(
+      (one) => one.kind === 'fuse' && !one.wasNoted && (astray.has(one) || !placed.has(one)),
+    );
+    if (isUnplaced) this.#unplacedUntil = Infinity;
+    else if (this.#unplacedUntil === Infinity) this.#unplacedUntil = this.scheduler.steps;
     for (const history of this.histories) history.noteDoubts(superblocks.all, this.scheduler.steps);
   }
 
