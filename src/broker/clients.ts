@@ -18,7 +18,7 @@ export interface Client {
   /** {@link Machine.uptime} when its helper was to be started, and the milliseconds that it was given. */
   readonly begun: number;
   readonly budgetMs: number;
-  /** Superblocks that may have been taken for its own, had they not been there before it. Null: that is not known. */
+  /** All superblocks that were there before it, until its own is known. Null: that is not known. */
   readonly earlier: readonly Superblock[] | null;
   /** The helper, where it was a child of ours; null: not yet known, or never. */
   readonly helper: ProcessIdentity | null;
@@ -110,11 +110,12 @@ export class Clients {
   /** Takes down what was learnt of one. */
   learn(place: LeafPlace, id: number, facts: Partial<Omit<Client, 'id'>>): void {
     if (facts.superblock !== undefined) this.doubt(place, id);
+    const learnt = facts.superblock === undefined ? facts : { ...facts, earlier: null };
     const known = this.of(place);
     if (known.length > 0)
       this.#notes.keep(
         place,
-        known.map((one) => (one.id === id ? { ...one, ...facts } : one)),
+        known.map((one) => (one.id === id ? { ...one, ...learnt } : one)),
       );
   }
 

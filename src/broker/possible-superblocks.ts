@@ -23,24 +23,19 @@ export function isSame(one: Superblock, other: Superblock): boolean {
   return one.dev === other.dev && one.entry === other.entry;
 }
 
-/** All that there are now and that no client of another leaf is known to serve; null: the kernel's record cannot be read. */
-export function unclaimed({ machine, clients }: Context, place: LeafPlace): readonly Superblock[] | null {
-  const claimed = clients.servedElsewhere(place);
-  return machine.superblocks.all()?.filter((one) => !claimed.some((other) => isSame(one, other))) ?? null;
-}
-
 /** Those that a helper of this leaf may have made which began after `earlier`; null: that cannot be told. */
 export function possibleSince(
   context: Context,
   place: HelperSite,
   earlier: readonly Superblock[] | null,
 ): readonly Superblock[] | null {
-  const now = unclaimed(context, place);
+  const now = context.machine.superblocks.all();
   if (now === null || earlier === null) return null;
+  const others = [...earlier, ...context.clients.servedElsewhere(place)];
   return possibleOf(
     context,
     place,
-    now.filter((one) => !earlier.some((other) => isSame(one, other))),
+    now.filter((one) => !others.some((other) => isSame(one, other))),
   );
 }
 

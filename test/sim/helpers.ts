@@ -184,7 +184,9 @@ export class Helpers {
     if (!client.alive || this.#ending.has(client)) return;
     this.#ending.add(client);
     const { superblock } = client;
-    const isSlow = superblock?.wasUsed === true && this.isSlowToEnd(superblock.serves ?? '');
+    // One that came and went while its helper was at work is known to nobody, and is ended with the helper (decision 0021).
+    const isUnseen = superblock?.wasNoted !== true && [...unit.processes].some(({ role }) => role === 'helper');
+    const isSlow = superblock?.wasUsed === true && !isUnseen && this.isSlowToEnd(superblock.serves ?? '');
     const takes = this.#chance.int(0, isSlow ? this.#chance.pick([2000, LONG_END_MS]) : PROMPT_END_MS);
     client.writesBack = isSlow;
     this.#scheduler.after(null, takes, 'client: ends', () => {

@@ -15,7 +15,7 @@ import { Processes, type Makers } from './processes.js';
 import { PROFILES, type Profile } from './profiles.js';
 import { ReplyJudge } from './replies.js';
 import { Scheduler } from './scheduler.js';
-import type { Superblock } from './superblocks.js';
+import { isLiving, type Superblock } from './superblocks.js';
 import { Truth } from './truth.js';
 
 /** Where volumes are mounted in the simulated world. */
@@ -212,8 +212,8 @@ export class World {
   }
 
   /**
-   * A superblock that no broker has written down may be that of any client of which nothing was seen yet, unless it is
-   * mounted as a volume at that volume's leaf and nowhere else.
+   * A superblock that no broker has written down, or whose note went with its death, may be that of any client of which
+   * nothing was seen yet, unless it is mounted as a volume at that volume's leaf and nowhere else.
    */
   #noteDoubts(): void {
     const { superblocks, mounts, users } = this.host.kernel;
@@ -225,7 +225,7 @@ export class World {
       (isAtHome ? placed : astray).add(superblock);
     }
     const isUnplaced = [...superblocks.all].some(
-      (one) => one.kind === 'fuse' && !one.wasNoted && (astray.has(one) || !placed.has(one)),
+      (one) => one.kind === 'fuse' && (!one.wasNoted || !isLiving(one)) && (astray.has(one) || !placed.has(one)),
     );
     if (isUnplaced) this.#unplacedUntil = Infinity;
     else if (this.#unplacedUntil === Infinity) this.#unplacedUntil = this.scheduler.steps;

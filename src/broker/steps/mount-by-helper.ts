@@ -16,7 +16,6 @@ import type { HelperEnd } from '../../sys/ports.js';
 import { LATE, until, within } from '../../core/deadline.js';
 import { clientsOf, endHelper, isHelper, noteSuperblock } from '../client-states.js';
 import type { Client } from '../clients.js';
-import { unclaimed } from '../possible-superblocks.js';
 import { look, type SeenMount, type Sight } from '../sight.js';
 import { CHANGED, refused, unknown } from '../step-ends.js';
 import { type Generation, unitName } from '../unit-names.js';
@@ -51,7 +50,7 @@ export async function mountByHelper(attempt: Attempt, way: Extract<MountWay, { w
     generation,
     begun: machine.uptime(),
     budgetMs,
-    earlier: unclaimed(context, place),
+    earlier: machine.superblocks.all(),
     helper: null,
     isOver: false,
     superblock: null,
