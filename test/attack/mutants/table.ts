@@ -210,8 +210,8 @@ const PLACES: readonly Mutant[] = [
     claims: ['000-21', '002-7', '003-9', '004-3', '004-5'],
     file: 'src/core/plan.ts',
     project: 'fast',
-    from: "    case 'empty':\n      return { kind: 'connect', steps: steps('mount', 'harden') };",
-    to: "    case 'empty':\n    case 'link':\n      return { kind: 'connect', steps: steps('mount', 'harden') };",
+    from: "  if (obstruction !== null) return refuse('foreign', observation, obstruction);\n  switch (observation.directory) {",
+    to: "  if (obstruction !== null && observation.directory !== 'link') return refuse('foreign', observation, obstruction);\n  switch (observation.directory === 'link' ? 'empty' : observation.directory) {",
     caughtBy: by(`${CORE}/plan.test.ts`, 'a connect > where nothing is mounted and the leaf is %s'),
   },
   {
@@ -219,8 +219,8 @@ const PLACES: readonly Mutant[] = [
     claims: ['000-20', '000-21', '002-3', '004-3', '004-5'],
     file: 'src/broker/policy.ts',
     project: 'fast',
-    from: "    case 'empty':\n      return;",
-    to: "    case 'empty':\n    case 'link':\n      return;",
+    from: '  const obstruction = obstructionAt(directory);\n  if (obstruction !== null) throw foreign(place, obstruction);\n  switch (directory) {',
+    to: "  const obstruction = obstructionAt(directory);\n  if (obstruction !== null && directory !== 'link') throw foreign(place, obstruction);\n  switch (directory === 'link' ? 'empty' : directory) {",
     caughtBy: by(
       `${BROKER}/steps.test.ts`,
       'steps out of order, and steps on what is not ours > mount onto a leaf that is %s is refused, and no helper starts',
