@@ -42,7 +42,7 @@ export async function adoptUnits(context: Context, deadline: Deadline): Promise<
     const listing = machine.units.list(unitPrefix('mount', base));
     const units = await within(machine.clock, listing, deadline.remaining);
     if (units === LATE) throw new FairleadError('deadline-exceeded', 'The units were not listed in time. Try again.');
-    clients.adopt(base, units);
+    clients.adopt(base, units, { begun: machine.uptime(), budgetMs: settings.backends[name].mountTimeoutMs });
   }
   unitsKnown.done = true;
 }
@@ -121,12 +121,27 @@ async function unitStateOf(
   const unit = unitName('mount', place.base, place.volume.leaf, client.generation);
   const seen = await within(machine.clock, machine.units.state(unit), deadline.remaining);
   if (seen === LATE) return null;
-  if (seen === 'idle' || seen === 'serving') return seen;
+  if (seen === 'idle') return (await mayYetBegin(context, client)) ? 'starting' : 'idle';
+  if (seen === 'serving') return seen;
   if (client.isOver) return 'serving';
   if (seen === 'starting') return seen;
   if (client.helper !== null) return machine.processes.runs(client.helper) ? 'starting' : 'serving';
   // The broker that started it died before it had learnt which process that was.
-  return isHere || isOver(machine, client) ? 'serving' : 'starting';
+  return isHere || isFound(client) || isOver(machine, client) ? 'serving' : 'starting';
+}
+
+/**
+ * Whether a unit that is not there may still be made for the client: what was asked of systemd is done when systemd comes to
+ * it, whatever became of who asked. What a broker starts itself is never started after its death.
+ */
+async function mayYetBegin({ machine }: Context, client: Client): Promise<boolean> {
+  if (isFound(client) || isOver(machine, client)) return false;
+  return client.helper !== null || (await machine.units.way()) !== 'session';
+}
+
+/** Nothing was written of it before it began. */
+function isFound({ earlier, superblock }: Client): boolean {
+  return earlier === null && superblock === null;
 }
 
 /** Whether the superblock that the client serves is there, by the kernel's own record. */

@@ -127,14 +127,17 @@ export class Clients {
     else this.#notes.keep(place, left);
   }
 
-  /** Takes in units that exist and of which nothing is written: nobody can say what they serve. */
-  adopt(base: string, units: readonly string[]): void {
+  /**
+   * Takes in units that exist and of which nothing is written: nobody can say what they serve. A helper in one of them is
+   * waited for as if it had begun now.
+   */
+  adopt(base: string, units: readonly string[], time: Pick<Client, 'begun' | 'budgetMs'>): void {
     for (const unit of units) {
       const found = leafOfUnit('mount', base, unit);
       if (found === null) continue;
       const place = { base, volume: { leaf: found.leaf } };
       if (this.of(place).some(({ generation }) => generation === found.generation)) continue;
-      this.find(place, { generation: found.generation });
+      this.find(place, { generation: found.generation, ...time, isOver: false });
     }
   }
 

@@ -339,7 +339,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     defect: 'a mount at the leaf that is not root’s, or of another kind, is no helper’s',
     caughtBy: ['I1'],
-    profile: 'outsiders',
+    profile: 'volumes',
     makers: faults.machineWith(({ superblocks, table }) => ({
       superblocks: faults.without(superblocks, () =>
         table

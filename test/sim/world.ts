@@ -9,6 +9,7 @@ import { StateDisk } from './disk.js';
 import { Domains } from './domains.js';
 import { EffectJudge, type Fail } from './effects.js';
 import { History } from './history.js';
+import type { Mount } from './kernel.js';
 import { Host } from './machine.js';
 import { chanceOf, type Chance } from './prng.js';
 import { Processes, type Makers } from './processes.js';
@@ -173,7 +174,10 @@ export class World {
     if (by === 'evidence' && this.disk.records().setAside.length > 0)
       this.fail('I1', `evidence lifted the hold of ${history.volume.leaf.slice(0, 6)} although records may be missing`);
     // What keeps a mount by the operator's word is not kept any more.
-    if (by === 'operator') for (const mount of mounts) this.effects.kept.delete(mount);
+    const isKept = ({ superblock, serves }: Mount): boolean =>
+      superblock.home === history.mountPoint && serves === history.volume.export;
+    if (by === 'operator')
+      for (const mount of [...mounts, ...kernel.mounts.filter(isKept)]) this.effects.kept.delete(mount);
     // Where somebody is attached the mount stays anyway.
     if (this.disk.records().attachments.some(({ leaf }) => leaf === history.volume.leaf)) return;
     for (const { holder, of, began } of kernel.users.uses) {

@@ -1,6 +1,7 @@
 // When a client counts as serving, and what may be ended: all that is asked of the kernel answers as a test says.
 
 import { describe, expect, it } from 'vitest';
+import type { Client } from '../../../src/broker/clients.js';
 import { adoptUnits } from '../../../src/broker/client-states.js';
 import { observe } from '../../../src/broker/handlers/observe.js';
 import { step } from '../../../src/broker/handlers/step.js';
@@ -262,6 +263,49 @@ describe('what a helper that failed has left in its unit', () => {
     world.machine.namespaces.mounts = () => null;
     await run(world, 'mount');
     expect(kills(world)).toEqual([]);
+  });
+});
+
+describe('a helper that an earlier broker has asked systemd for, and whose unit is not there,', () => {
+  const noted = (facts: Partial<Client>): Bench => {
+    const world = bench();
+    world.machine.leaves.set(MOUNTPOINT, 'empty');
+    const begun = world.machine.uptime();
+    const site = { base: BASE, volume: { leaf: LEAF as Leaf } };
+    world.context.clients.find(site, { generation: 1, begun, budgetMs: 60_000, earlier: [], isOver: false, ...facts });
+    return world;
+  };
+
+  it('may yet begin: no other is started until its time is up', async () => {
+    const world = noted({});
+    expect(await seen(world)).toMatchObject({ unit: 'starting', former: [] });
+    expect(await run(world, 'mount')).toMatchObject({ end: 'refused', error: { code: 'stuck' } });
+    expect(world.machine.effects).toEqual([]);
+  });
+
+  it.each([
+    ['its time is up', { budgetMs: -1 }],
+    ['its end was seen', { isOver: true }],
+    ['the program that asks systemd for it has ended', { helper: { pid: 999_999, began: '1' } }],
+  ] as const)('is over when %s', async (_, facts) => {
+    expect(await seen(noted(facts))).toMatchObject({ unit: 'idle', former: [] });
+  });
+
+  it('is over where brokers start helpers themselves', async () => {
+    const world = noted({});
+    Object.assign(world.machine.units, { way: () => Promise.resolve('session') });
+    expect(await seen(world)).toMatchObject({ unit: 'idle', former: [] });
+  });
+});
+
+describe('a helper at work in a unit of which no note is left', () => {
+  it('is waited for as long as a mount may take', async () => {
+    const world = bench();
+    world.machine.leaves.set(MOUNTPOINT, 'empty');
+    world.machine.unitStates.set(UNIT, 'starting');
+    world.machine.units.list = () => Promise.resolve([UNIT]);
+    expect(await run(world, 'mount')).toMatchObject({ end: 'refused', error: { code: 'stuck' } });
+    expect(world.machine.effects).toEqual([]);
   });
 });
 
