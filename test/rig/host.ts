@@ -5,6 +5,7 @@
 import { chmodSync, closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { running } from './processes.js';
 import { FAIRLEAD, launch, run, SANDBOX, type Run, type Running, type RunOptions } from './programs.js';
 import { until } from './until.js';
 
@@ -243,6 +244,8 @@ export class Host {
       clearTimeout(timer);
     }
     for (const { mountPoint } of [...this.mounts(this.dir)].reverse()) await run('/bin/umount', ['-l', mountPoint]);
+    // Helpers that hang for ever, and clients that take their time: their superblocks would be doubts of later tests.
+    for (const { pid } of running(`${this.dir}/`)) process.kill(pid, 'SIGKILL');
     rmSync(this.dir, { recursive: true, force: true });
   }
 

@@ -17,7 +17,7 @@ import {
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Client } from '../../rig/client.js';
-import { Host, leafOfUrl, mountTable } from '../../rig/host.js';
+import { Host, leafOfUrl, mountTable, WITHOUT_LIBVIRT } from '../../rig/host.js';
 import { AGENT, STRANGER } from '../../rig/identity.js';
 import { frame, Peer } from '../../rig/peer.js';
 import { descendants, memory, running } from '../../rig/processes.js';
@@ -40,7 +40,10 @@ let peers: Peer[] = [];
 
 beforeAll(async () => {
   host = await Host.boot({
-    configure: (toml) => toml.replace('registries = []', 'registries = ["reg1:7861", "reg2:7861"]'),
+    configure: (toml) => {
+      const allowed = toml.replace('registries = []', 'registries = ["reg1:7861", "reg2:7861"]');
+      return WITHOUT_LIBVIRT.configure?.(allowed) ?? allowed;
+    },
   });
   client = new Client(host.socket);
   broker = host.pid('broker') ?? 0;

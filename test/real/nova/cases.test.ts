@@ -5,7 +5,7 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, wr
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Client, type HttpAnswer } from '../../rig/client.js';
-import { Host, leafOfUrl } from '../../rig/host.js';
+import { Host, leafOfUrl, WITHOUT_LIBVIRT } from '../../rig/host.js';
 import { deviationsOf } from '../../rig/nova/deviations.js';
 import { ROOT, run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
@@ -30,7 +30,7 @@ afterEach(async () => {
 
 /** A host whose helpers write down how they are called, and then do their work. */
 async function logging(configure: (toml: string) => string = (toml) => toml): Promise<Host> {
-  const made = await Host.prepare();
+  const made = await Host.prepare(WITHOUT_LIBVIRT);
   const bin = join(made.dir, 'bin');
   const toml = readFileSync(made.configFile, 'utf8');
   writeFileSync(
