@@ -216,9 +216,8 @@ function ownerOf(context: Context, place: ClientSite, seen: Superblock): Client 
     // In another record it may have another entry. If it is gone, and its number is another's by now, nothing is lost.
     return known.find(({ superblock }) => superblock?.dev === seen.dev && superblock.record !== seen.record) ?? null;
   }
-  if (others.length > 0) return null;
-  const possible = possibleSince(context, place, unseen.earlier);
-  return possible?.every((one) => isSame(one, seen)) === true ? unseen : null;
+  if (others.length > 0 || unseen.earlier === null) return null;
+  return possibleSince(context, place, [...unseen.earlier, seen])?.length === 0 ? unseen : null;
 }
 
 /** Takes down that what was mounted at the leaf is proven dead. */

@@ -20,10 +20,14 @@ export interface HelperSite extends LeafPlace {
 
 /** Whether they are the same one, if both are from one record of the kernel. */
 export function isSame(one: Superblock, other: Superblock): boolean {
-  return one.dev === other.dev && one.entry === other.entry;
+  return keyOf(one) === keyOf(other);
 }
 
-/** Those that a helper of this leaf may have made which began after `earlier`; null: that cannot be told. */
+function keyOf({ dev, entry }: Superblock): string {
+  return `${dev} ${entry}`;
+}
+
+/** Those beside `earlier` that a helper of this leaf may have made; null: that cannot be told. */
 export function possibleSince(
   context: Context,
   place: HelperSite,
@@ -31,11 +35,11 @@ export function possibleSince(
 ): readonly Superblock[] | null {
   const now = context.machine.superblocks.all();
   if (now === null || earlier === null) return null;
-  const others = [...earlier, ...context.clients.servedElsewhere(place)];
+  const others = new Set([...earlier, ...context.clients.servedElsewhere(place)].map(keyOf));
   return possibleOf(
     context,
     place,
-    now.filter((one) => !others.some((other) => isSame(one, other))),
+    now.filter((one) => !others.has(keyOf(one))),
   );
 }
 

@@ -4,9 +4,8 @@
 
 import type { BackendSettings } from '../../backends/backend.js';
 import type { Finding } from '../../core/broker-api.js';
-import { shellWord } from '../../core/text.js';
 import { FairleadError } from '../../core/errors.js';
-import { escapeForLog, listed } from '../../core/text.js';
+import { escapeForLog, listed, shellWord } from '../../core/text.js';
 import { MAX_FINDINGS_OF_A_KIND } from '../../core/limits.js';
 import type { LeafState } from '../../core/observation.js';
 import { BACKEND_NAMES, isLeaf, type Leaf } from '../../core/volume.js';

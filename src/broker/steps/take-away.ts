@@ -20,11 +20,10 @@ export async function takeAway(
   const { machine, prober } = context;
   const path = directory === '/' ? `/${name}` : `${directory}/${name}`;
   const there = (): boolean => machine.table.at(path).some((one) => isSameMount(one, entry));
-  const isOnTop = (): boolean =>
-    machine.table
-      .at(path)
-      .slice(-1)
-      .some((one) => isSameMount(one, entry));
+  const isOnTop = (): boolean => {
+    const top = machine.table.at(path).at(-1);
+    return top !== undefined && isSameMount(top, entry);
+  };
   const patience = Math.min(PATIENCE_MS, deadline.before(KILL_GRACE_MS));
   // Whoever looks at every new mount (an indexer, a monitor) makes it busy for a moment.
   const gone = await until(machine.clock, patience, { first: 1, last: LOOK_LAST_MS }, async () => {
