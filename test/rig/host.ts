@@ -233,6 +233,11 @@ export class Host {
     return mountTable().filter(({ mountPoint }) => mountPoint.startsWith(`${below}/`));
   }
 
+  /** A new directory beside the mounts. */
+  place(): string {
+    return mkdtempSync(join(this.dir, 'place-'));
+  }
+
   /** Ends everything of this host and removes its directory. */
   async shutDown(): Promise<void> {
     await this.down();

@@ -59,6 +59,14 @@ export async function run(program: string, args: readonly string[], options: Run
   }
 }
 
+/** What a program prints that must succeed, and that must not complain. */
+export async function must(program: string, ...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await run(program, args);
+  if (status !== 0 || stderr !== '')
+    throw new Error(`${[program, ...args].join(' ')} ended with ${String(status)}: ${stderr}`);
+  return stdout.trim();
+}
+
 /** A program that keeps running, with what it has said so far. */
 export interface Running {
   readonly child: ChildProcess;

@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Host } from '../../rig/host.js';
-import { run } from '../../rig/programs.js';
+import { must, run } from '../../rig/programs.js';
 import { until } from '../../rig/until.js';
 import { User } from '../../rig/user.js';
 import { VolumeInUse } from '../../rig/volumes.js';
@@ -19,13 +19,6 @@ beforeAll(async () => {
   host = await Host.boot();
 });
 afterAll(() => host.shutDown());
-
-/** What a program that must succeed prints. */
-async function must(program: string, ...args: string[]): Promise<string> {
-  const { status, stdout, stderr } = await run(program, args);
-  expect([program, ...args, status, stderr]).toEqual([program, ...args, 0, '']);
-  return stdout.trim();
-}
 
 /** Disconnects the last consumer; what the answer names. */
 async function busyBy(volume: VolumeInUse): Promise<unknown> {

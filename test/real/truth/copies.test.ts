@@ -2,11 +2,11 @@
 // superblock, the client that serves it is not ended: the answer is `releasing`, a new mount is made beside the old one, and
 // what is left goes by itself when the last user has gone.
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Host } from '../../rig/host.js';
-import { run } from '../../rig/programs.js';
+import { must, run } from '../../rig/programs.js';
 import { User } from '../../rig/user.js';
 import { until } from '../../rig/until.js';
 import { VolumeInUse } from '../../rig/volumes.js';
@@ -29,19 +29,6 @@ async function connected(on = host): Promise<VolumeInUse> {
   expect(await volume.connect(ALICE)).toMatchObject({ status: 0 });
   writeFileSync(volume.at('file'), 'before');
   return volume;
-}
-
-/** A program that must succeed. */
-async function must(program: string, ...args: string[]): Promise<void> {
-  const { status, stderr } = await run(program, args);
-  expect([program, ...args, status, stderr]).toEqual([program, ...args, 0, '']);
-}
-
-/** A new directory beside the mounts. */
-function place(): string {
-  const path = join(host.dir, `place-${count++}`);
-  mkdirSync(path);
-  return path;
 }
 
 /** An open file, opened at `path`, still does what it is there for. */
@@ -146,7 +133,7 @@ describe('a mount with an open file that somebody else detaches (umount -l)', ()
 describe('a mount that somebody else moves elsewhere', () => {
   it('goes on at its new place while the next consumer gets one at the leaf', async () => {
     const volume = await connected();
-    const elsewhere = place();
+    const elsewhere = host.place();
     await using user = await User.start();
     await user.open('file', volume.at('file'));
     await must('/bin/mount', '--move', volume.mountpoint, elsewhere);
@@ -170,7 +157,7 @@ describe('a mount that somebody else moves elsewhere', () => {
 describe('a mount that somebody else has bound to another place', () => {
   it('is taken from the leaf by the last disconnect, and works on there until it is unmounted', async () => {
     const volume = await connected();
-    const copy = place();
+    const copy = host.place();
     await must('/bin/mount', '--bind', volume.mountpoint, copy);
     await using user = await User.start();
     const { body } = await volume.disconnect(ALICE);
@@ -187,7 +174,7 @@ describe('a mount that somebody else has bound to another place', () => {
 
   it('works on there when agent and broker start anew', async () => {
     const volume = await connected();
-    const copy = place();
+    const copy = host.place();
     await must('/bin/mount', '--bind', volume.mountpoint, copy);
     const { body } = await volume.disconnect(ALICE);
     await host.crash();

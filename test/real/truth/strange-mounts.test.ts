@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Host } from '../../rig/host.js';
 import { STRANGER } from '../../rig/identity.js';
-import { run } from '../../rig/programs.js';
+import { must, run } from '../../rig/programs.js';
 import { User } from '../../rig/user.js';
 import { until } from '../../rig/until.js';
 import { VolumeInUse } from '../../rig/volumes.js';
@@ -32,19 +32,6 @@ async function served(): Promise<VolumeInUse> {
   return volume;
 }
 
-/** A program that must succeed. */
-async function must(program: string, ...args: string[]): Promise<void> {
-  const { status, stderr } = await run(program, args);
-  expect([program, ...args, status, stderr]).toEqual([program, ...args, 0, '']);
-}
-
-/** A new directory beside the mounts. */
-function place(): string {
-  const path = join(host.dir, `place-${count++}`);
-  mkdirSync(path);
-  return path;
-}
-
 describe('a mount that its helper made for another user', () => {
   it.each([
     ['whose helper has ended', [], '30'],
@@ -66,7 +53,7 @@ describe('a mount that its helper made for another user', () => {
 describe('a part of a mount that somebody takes elsewhere while its helper still hangs', () => {
   it.each(['here', 'private'] as const)('goes on, in our namespace or in another (%s)', async (where) => {
     const volume = await served();
-    const to = place();
+    const to = host.place();
     await using user = await User.start();
     const taken = user.snatch(volume.mountpoint, 'sub', to, where);
     await host.sandbox('fault', volume.name, 'helper-hangs', 'after');
