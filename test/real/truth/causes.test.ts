@@ -41,28 +41,17 @@ describe.each(['quobyte', 'local'])('a %s volume that is kept busy', (backend) =
     return volume;
   }
 
-  it('by a loop device on a file of it: the device is named', async ({ skip }) => {
+  it.for([
+    ['a file of it', () => Promise.resolve()],
+    ['a file of it that has been removed since', (volume: VolumeInUse) => must('/bin/rm', volume.at('disk'))],
+  ] as const)('by a loop device on %s: the device is named', async ([, meanwhile], { skip }) => {
     const volume = await connected();
     writeFileSync(volume.at('disk'), Buffer.alloc(1_048_576));
     const made = await run('losetup', ['--find', '--show', volume.at('disk')]);
     if (made.status !== 0) skip('this host has no loop devices to give');
     const device = made.stdout.trim();
     try {
-      expect(await busyBy(volume)).toEqual([{ pid: 0, command: device, by: 'loop' }]);
-    } finally {
-      await must('losetup', '--detach', device);
-    }
-    await goesByItself(volume);
-  });
-
-  it('by a loop device on a file of it that has been removed since: the device is named', async ({ skip }) => {
-    const volume = await connected();
-    writeFileSync(volume.at('disk'), Buffer.alloc(1_048_576));
-    const made = await run('losetup', ['--find', '--show', volume.at('disk')]);
-    if (made.status !== 0) skip('this host has no loop devices to give');
-    const device = made.stdout.trim();
-    try {
-      await must('/bin/rm', volume.at('disk'));
+      await meanwhile(volume);
       expect(await busyBy(volume)).toEqual([{ pid: 0, command: device, by: 'loop' }]);
     } finally {
       await must('losetup', '--detach', device);
