@@ -23,7 +23,7 @@ export class Context {
   readonly stopping = new AbortController();
   readonly #working = new Set<Promise<unknown>>();
   #noRoom: FairleadError | null = null;
-  /** Everything that was found at the start has been looked at. */
+  /** True when everything that was open at the start has been worked off or is being worked off in the background. */
   reconciled = false;
 
   constructor(ports: EnginePorts) {

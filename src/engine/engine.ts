@@ -32,7 +32,7 @@ export function createEngine(ports: EnginePorts): RunningEngine {
   const context = new Context(ports);
   const caretaker = new Caretaker(context);
   const reconciler = new Reconciler(context, caretaker);
-  const monitor = new HealthMonitor(context, caretaker, () => reconciler.done);
+  const monitor = new HealthMonitor(context, caretaker, () => context.reconciled);
   const watcher = new LeafWatcher(context, caretaker, (leaf) => monitor.lookAt(leaf));
   const conclusions = new Conclusions(context, caretaker);
   return {
@@ -51,7 +51,7 @@ export function createEngine(ports: EnginePorts): RunningEngine {
       logged(ports, 'disconnect', request, disconnect(context, caretaker, request, requestContext)),
     liftHold: (request, requestContext) => liftHold(context, caretaker, request, requestContext),
     abort: (leaf, requestContext) => abort(context, caretaker, leaf, requestContext),
-    list: (): ListReply => list(context, reconciler.done),
+    list: (): ListReply => list(context, context.reconciled),
     examine: (requestContext) => examine(context, requestContext),
     takeEvidence: (survey) => {
       context.evidence.take(survey);

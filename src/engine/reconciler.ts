@@ -25,18 +25,12 @@ const LEAVES_AT_ONCE = 32;
 export class Reconciler {
   readonly #context: Context;
   readonly #caretaker: Caretaker;
-  #done = false;
   /** Leaves that are not in order yet: a hold may come of each. */
   #unsettled = 0;
 
   constructor(context: Context, caretaker: Caretaker) {
     this.#context = context;
     this.#caretaker = caretaker;
-  }
-
-  /** True when everything that was open at the start has been worked off or is being worked off in the background. */
-  get done(): boolean {
-    return this.#done;
   }
 
   /**
@@ -71,7 +65,6 @@ export class Reconciler {
         ...begun.map((volume) => this.#patiently(this.#reconcile(volume, open))),
         ...Array.from({ length: LEAVES_AT_ONCE }, next),
       ]);
-      this.#done = true;
       this.#context.reconciled = true;
       // Told of by an earlier agent, and everything that was found then has been dealt with.
       if (origin === 'existing' && this.#unsettled === 0) await this.#context.settleDoubt();
